@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The KVM ABI in user space: kvm/'s one public header.
+ *
+ * Where a program would open /dev/kvm and use open, ioctl, mmap and close on descriptors, it uses
+ * these on a struct tkvm_file.  Requests, structures and results are Linux's (linux/kvm.h; its
+ * Documentation/virt/kvm/api.rst).  Results are >= 0 or -errno; nothing is ever printed but through
+ * the log sink.  All calls but KVM_RUN may be made from any thread; KVM_RUN of one vCPU by one thread
+ * at a time.
+ */
+#ifndef TRAPEZE_KVM_H
+#define TRAPEZE_KVM_H
+
+#include "common/base/log.h"
+
+#include <linux/kvm.h>
+
+/* An open KVM object: the system (/dev/kvm itself), a VM, a vCPU, a device, a statistics file. */
+struct tkvm_file;
+
+/* Opens the system object.  SINK may be NULL; it must outlive everything created from the file.
+ * Returns NULL when out of memory. */
+struct tkvm_file *tkvm_open(const struct log_sink *sink);
+
+/* ioctl.  REQUEST is cut to 32 bits.  For a request that creates an object (KVM_CREATE_VM,
+ * KVM_CREATE_VCPU, KVM_CREATE_DEVICE, KVM_GET_STATS_FD) the result is 0 and *created is the new
+ * file; CREATED may be NULL for all others. */
+long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argument,
+                struct tkvm_file **created);
+
+/* mmap of LENGTH bytes at byte OFFSET of a vCPU file: struct kvm_run, the PIO page, the coalesced
+ * ring page.  The memory belongs to the vCPU and is not unmapped by the caller.  Returns NULL and
+ * sets errno when nothing is there. */
+void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset);
+
+/* The memory behind a vCPU file's mappings as a memfd, so that a preload library can map it where
+ * a program asked; -errno.  The descriptor stays the file's. */
+int tkvm_mmap_fd(struct tkvm_file *f);
+
+/* close.  Objects live on while others depend on them (a VM while it has vCPU files). */
+void tkvm_close(struct tkvm_file *f);
+
+/* Makes a KVM_RUN that runs or is about to run in another thread return -EINTR soon, as a signal to
+ * its thread does on Linux.  For callers that cannot use signals; async-signal-safe. */
+void tkvm_kick(struct tkvm_file *vcpu);
+
+/* ---- what Linux lacks: behind one capability of our own ---- */
+
+/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 1; Linux answers 0. */
+#define KVM_CAP_TRAPEZE 0x545250 /* "TRP" */
+
+/* VM: says that user space wrote guest memory [gpa, gpa + size), so that code decoded from it is
+ * dropped and the dirty log is right.  Programs that do not know of it are served all the same:
+ * see docs/architecture.md, "Writes from outside". */
+struct trapeze_kvm_memory_written {
+    __u64 gpa;
+    __u64 size;
+};
+#define TRAPEZE_KVM_MEMORY_WRITTEN _IOW(KVMIO, 0xf0, struct trapeze_kvm_memory_written)
+
+/* vCPU: VM exits counted by architectural reason (processor/vmcs.h's numbers and names). */
+struct trapeze_kvm_exit_counts {
+    __u32 count;   /* in: entries there is room for; out: entries filled */
+    __u32 pad;
+    struct {
+        char name[24];
+        __u64 exits;
+    } entry[];
+};
+#define TRAPEZE_KVM_GET_EXIT_COUNTS _IOWR(KVMIO, 0xf1, struct trapeze_kvm_exit_counts)
+
+/* vCPU: instructions retired so far. */
+#define TRAPEZE_KVM_GET_INSTRUCTIONS _IOR(KVMIO, 0xf2, __u64)
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The processor: an x86-64 logical processor in software, with VMX mode.  This header, state.h,
+ * vmcs.h and memory.h are the whole contract with kvm/.
+ *
+ * A thread that owns a processor fills p->vmcs's controls and calls vmx_enter, which runs the guest
+ * until something that level 0 intercepts happens and returns the exit reason.
+ */
+#ifndef TRAPEZE_PROCESSOR_H
+#define TRAPEZE_PROCESSOR_H
+
+#include "state.h"
+
+/* Creates a processor in its power-up (reset) state, on M.  Returns NULL when out of memory.  Its
+ * TLB and code cache are allocated at its first vmx_enter. */
+struct processor *processor_new(struct memory *m);
+void processor_free(struct processor *p);
+
+/* Puts P in the state after RESET, or after INIT (SDM volume 3, table 10-1): INIT keeps CR0.CD/NW,
+ * the TSC, and the FPU, and leaves p->vmcs alone. */
+void processor_reset(struct processor *p, bool init);
+
+/* VM entry: injects vmcs.entry_interruption_info if valid, then runs until an exit.  Returns
+ * vmcs.exit_reason.  Never returns an error: what a guest cannot do is an exit. */
+unsigned vmx_enter(struct processor *p);
+
+/* True when an instruction waits to be re-run because it made a bus access (PIO or MMIO exit). */
+bool vmx_access_pending(const struct processor *p);
+
+/* Finishes that instruction and nothing else: returns EXIT_REASON_COMPLETED, or PIO or MMIO when it
+ * makes a further access, or any other exit it causes. */
+unsigned vmx_complete(struct processor *p);
+
+/* Forgets a pending access, when the caller replaces the state it belongs to. */
+void vmx_abandon_access(struct processor *p);
+
+/* Skips the instruction that caused a fault-like exit: adds vmcs.exit_instruction_length to RIP,
+ * ends STI and MOV SS blocking, and arranges a single-step trap if TF is set. */
+void processor_skip_instruction(struct processor *p);
+
+/* Makes vmx_enter return EXIT_REASON_KICK soon: at the next block boundary if it runs now, at once
+ * when it is next called otherwise.  From any thread, and async-signal-safe. */
+void processor_kick(struct processor *p);
+void processor_clear_kick(struct processor *p);
+
+/* Must follow any change by the caller of the architectural state: recomputes what is derived and
+ * flushes the TLB if paging may have changed. */
+void processor_state_changed(struct processor *p);
+/* Must follow a change of vmcs's controls. */
+void processor_controls_changed(struct processor *p);
+/* Drops all TLB entries. */
+void processor_flush_tlb(struct processor *p);
+
+/* The MSRs that the processor implements (struct processor_msrs, FS_BASE, GS_BASE, and XSS).
+ * Return 0; -ENOENT for an MSR that is not the processor's; -EINVAL for a value that would raise
+ * #GP.  processor_set_msr recomputes what depends on it. */
+int processor_get_msr(struct processor *p, uint32_t index, uint64_t *value);
+int processor_set_msr(struct processor *p, uint32_t index, uint64_t value);
+
+/* Loads a control register as MOV to CR would, with all checks.  Returns 0 or -EINVAL (#GP). */
+int processor_set_cr(struct processor *p, unsigned number, uint64_t value);
+/* XCR0, likewise. */
+int processor_set_xcr0(struct processor *p, uint64_t value);
+
+/* The guest's TSC now. */
+uint64_t processor_tsc(const struct processor *p);
+
+/* Translates a linear address as a supervisor read would, without side effects (KVM_TRANSLATE,
+ * gdb).  Returns false when it is not mapped. */
+bool processor_translate(struct processor *p, uint64_t linear, uint64_t *gpa, bool *writable,
+                         bool *user);
+
+/* Vector state as XSAVE images (SDM volume 1, chapter 13; the standard format).  SIZE is that of the
+ * buffer; components outside it or outside x87, SSE and AVX are zeroed or ignored.  Loading returns
+ * -EINVAL for reserved MXCSR bits or unsupported components in XSTATE_BV. */
+void processor_get_xsave(const struct processor *p, void *image, size_t size);
+int processor_set_xsave(struct processor *p, const void *image, size_t size);
+
+/* Which FEATURE_* the processor can execute on this host (host AVX2 missing, say). */
+bool processor_has_feature(enum feature f);
+
+#endif
