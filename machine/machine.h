@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * struct machine: one virtual machine of type `virt-1`, its configuration, vCPUs, memory and devices.
+ *
+ * Threads: the thread that calls machine_run runs the machine's GMainContext (serial input, timers,
+ * queues); each vCPU has a thread of its own, which makes the register accesses.  Lock order:
+ * machine, device, irqchip; the address space's lock and the stop lock are leaves, so a device may
+ * map regions and ask for a stop with its own lock held.
+ */
+#ifndef TRAPEZE_MACHINE_H
+#define TRAPEZE_MACHINE_H
+
+#include "device.h"
+#include "engine.h"
+#include "layout.h"
+
+#define MACHINE_TYPE     "virt-1"
+#define MACHINE_CPUS_MAX 255
+#define MACHINE_ERROR    (machine_error_quark())
+#define MACHINE_RAM_SLOTS 2
+
+enum machine_error {
+    MACHINE_ERROR_CONFIG, /* a flag or a file is wrong: its message names it and what to do */
+    MACHINE_ERROR_ENGINE, /* the engine refused something */
+    MACHINE_ERROR_GUEST,  /* the guest did what cannot be run */
+};
+GQuark machine_error_quark(void);
+
+struct disk_config {
+    char *path;
+    bool readonly;
+};
+
+/* What to build; strings are the configuration's own.  Filled by the caller from
+ * machine_config_init's defaults, and copied nowhere: it must outlive the machine. */
+struct machine_config {
+    char *kernel, *initrd, *append; /* NULL when not given */
+    uint64_t memory;                /* bytes, a multiple of 1 MiB */
+    unsigned cpus;
+    char *cpu_model;                /* as --cpu; NULL for the default */
+    enum engine_choice engine;
+    GPtrArray *disks;               /* of struct disk_config */
+    GPtrArray *nets;                /* of char *: "user,forward=..." */
+    char *serial;                   /* stdio, none, pty, unix:PATH, file:PATH */
+    bool pit, no_reboot, stats, verbose, test_device;
+};
+void machine_config_init(struct machine_config *c);
+void machine_config_clear(struct machine_config *c);
+
+/* Guest RAM in one piece of guest-physical address space. */
+struct ram_slot {
+    uint64_t gpa, size;
+    uint8_t *host;
+};
+
+struct vcpu;
+struct pci_host;
+struct character;
+struct address_space;
+struct cpu_model;
+
+struct machine {
+    const struct machine_config *config;
+    struct log_sink sink;
+    struct engine *engine;
+    struct engine_file *vm;
+    GMainContext *context;          /* timers, queues, sockets: attach sources here */
+    GMainLoop *loop;
+
+    struct ram_slot ram[MACHINE_RAM_SLOTS];
+    unsigned ram_slots;
+    struct address_space *space;    /* behind space_* */
+    struct list devices;
+    struct pci_host *pci;
+    struct character *serial;       /* the back-end of the first serial port */
+
+    struct cpu_model *cpu_model;
+    struct vcpu **vcpus;
+    unsigned cpus;
+
+    GMutex lock;                    /* guards vCPU states and pause counts */
+    GCond changed;
+    unsigned paused;                /* vCPUs stay out of the guest while > 0 */
+    bool quitting;
+
+    GMutex stop_lock;               /* a leaf; guards the three below */
+    bool stop_requested;
+    enum stop_reason stop_reason;
+    int stop_status;
+    char *stop_message;
+};
+
+/* Builds the machine of C: engine, RAM, vCPUs, devices, guest image; nothing runs yet.  CONTEXT NULL
+ * means the default one.  Returns NULL with ERROR set. */
+struct machine *machine_new(const struct machine_config *c, GMainContext *context, GError **error);
+void machine_free(struct machine *m);
+
+/* Runs until the guest or somebody ends it, restarting at guest resets unless no_reboot is set.
+ * Returns the process's exit status: 0 after a power-off, a debug exit's own, 1 with ERROR set. */
+int machine_run(struct machine *m, GError **error);
+
+/* Stops all vCPUs outside the guest, and device I/O; nests.  Not from a vCPU's thread. */
+void machine_pause(struct machine *m);
+void machine_resume(struct machine *m);
+
+/* Presses the power button. */
+void machine_power_button(struct machine *m);
+
+/* The reset control register, port 0xcf9.  It lies inside the PCI configuration address register
+ * (0xcf8, which takes 32-bit accesses only), so the PCI host hands one-byte accesses here. */
+uint8_t reset_control_read(struct machine *m);
+void reset_control_write(struct machine *m, uint8_t value);
+
+/* Number of the machine's device with this class, for ids: "disk" gives disk0, disk1 ... */
+char *machine_device_id(struct machine *m, const char *prefix);
+
+/* Prints exits and engine to stderr (--stats). */
+void machine_print_stats(struct machine *m);
+
+#endif
