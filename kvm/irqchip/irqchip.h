@@ -38,6 +38,10 @@ struct irqchip_services {
     /* The guest's TSC now, and its frequency (not 0).  On the vCPU's own thread only. */
     uint64_t (*tsc)(void *vcpu);
     uint32_t (*tsc_khz)(void *vcpu);
+    /* Split irqchip: user space's IOAPIC must hear of the EOI of VECTOR (level-triggered, routed
+     * from one of its pins): KVM_EXIT_IOAPIC_EOI.  On the vCPU's own thread, during its EOI write.
+     */
+    void (*report_eoi)(void *vcpu, uint8_t vector);
 };
 
 /* Creates the chips of one VM.  SPLIT (KVM_CAP_SPLIT_IRQCHIP) leaves out PIC, IOAPIC and default

@@ -71,8 +71,4 @@ bool lapic_accepts_extint(const struct lapic *l);
  */
 void lapic_tsc_changed(struct lapic *l);
 
-/* Split irqchip: EOIs of these vectors should leave as KVM_EXIT_IOAPIC_EOI (level-triggered MSI
- * routes to reserved pins).  Returns such a vector once after the EOI, or -1. */
-int lapic_take_eoi_exit(struct lapic *l);
-
 #endif
