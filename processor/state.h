@@ -136,6 +136,7 @@ struct vector_state {
 #define MODE_LONG      0x10u /* EFER.LMA */
 #define MODE_STACK16   0x20u /* SS.B = 0 and not 64-bit: SP */
 #define MODE_PAGING    0x40u
+#define MODE_ALIGN      0x100u /* CR0.AM, RFLAGS.AC and CPL 3: data accesses are alignment-checked */
 #define MODE_FLAT32    0x80u /* not 64-bit; ES, CS, SS and DS have base 0, limit 4 GiB, and are usable,
                                 readable and (but CS) writable */
 
@@ -153,7 +154,8 @@ struct vector_state {
 #define POLL_KICK        0x1u
 #define POLL_FLUSH_TLB   0x2u  /* drop all TLB entries and jump-cache entries */
 #define POLL_FLUSH_WRITE 0x4u  /* drop the write tags of all TLB entries */
-#define POLL_RESYNC      0x8u  /* own: leave the block loop and look at p->slow, mode ... again */
+#define POLL_RESYNC      0x8u  /* leave the block loop and look everything up again */
+#define POLL_EXCLUSIVE   0x10u /* wait while another processor is in an exclusive section */
 
 /* MSRs that the processor itself implements; all others are the caller's (RDMSR and WRMSR exits). */
 struct processor_msrs {
@@ -163,9 +165,11 @@ struct processor_msrs {
 };
 
 #define TLB_ENTRIES   256
-#define JUMP_ENTRIES  1024
+#define JUMP_ENTRIES  2048
 #define TLB_SETS      8
-enum tlb_class { TLB_USER, TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_CLASSES };
+/* TLB_SLOW never holds read or write tags, so that every data access takes the slow path: used while
+ * alignment checks or data breakpoints are in force. */
+enum tlb_class { TLB_USER, TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_SLOW, TLB_CLASSES };
 
 /* A TLB entry: an access of N bytes at VA hits when (va ^ tag) <= 4096 - N, and its host address is
  * then va + addend.  The tag of what must not hit differs from every address of the entry's index. */
@@ -199,7 +203,6 @@ struct replay {
     struct bus_access access[REPLAY_MAX];
 };
 
-struct processor_features; /* core/: what the host can run natively */
 struct code_cache;         /* core/: decoded blocks */
 struct vector_stubs;       /* vector/: native stubs */
 
@@ -246,12 +249,15 @@ struct processor {
     uint32_t intercepts;     /* INTERCEPT_*: level 0's controls compiled to one bit set */
     bool in_event;           /* delivering an event: its information is in event_* */
     uint32_t event_info, event_error_code, event_length;
-    uint64_t exclusive;      /* non-zero: this processor has stopped the others */
+    bool exclusive;          /* this processor has stopped the others */
+    bool stop_after_step;    /* vmx_complete: leave after one instruction */
+    const struct insn *link; /* a direct branch that wants to be chained to its target's block */
     void *rmw_code;          /* mem_rmw gave out a pointer into a page with decoded code */
     uint32_t rmw_size;
     uint64_t pause_last, pause_count; /* pause-loop detection */
     _Atomic uint32_t inside; /* 1 while in vmx_enter */
-    _Atomic uint64_t acknowledged; /* the last memory_synchronize epoch passed */
+    _Atomic uint32_t parked; /* 1 while it waits for another processor's exclusive section */
+    _Atomic uint64_t acknowledged; /* the last epoch of the memory whose flushes it has made */
     struct processor *next;  /* memory's list of processors */
     unsigned index;
     jmp_buf unwind;          /* raise() and vm_exit() land here */

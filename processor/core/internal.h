@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * core/'s own: the insides of struct memory, the registry of pages that hold decoded code, the
+ * page walk and the block cache.
+ */
+#ifndef TRAPEZE_CORE_INTERNAL_H
+#define TRAPEZE_CORE_INTERNAL_H
+
+#include "core.h"
+
+#include <pthread.h>
+
+/* ---------------------------------------------------------------- memory.c */
+
+struct slot {
+    struct memory_slot info;
+    _Atomic uint64_t *dirty; /* NULL without MEMORY_LOG_DIRTY */
+};
+
+/* Immutable once published, but for the contents of the dirty bitmaps. */
+struct slot_table {
+    unsigned count;
+    struct slot *slot[]; /* sorted by gpa */
+};
+
+#define CODE_BUCKETS 16384
+
+struct memory {
+    pthread_mutex_t lock; /* guards slot changes and the list of processors */
+    _Atomic(struct slot_table *) table;
+    struct processor *processors;
+    unsigned processor_count;
+    _Atomic uint64_t epoch; /* counts requests that processors must acknowledge */
+    pthread_mutex_t exclusive_lock;
+    _Atomic bool exclusive;
+    _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];
+    void (*dirty_hook)(void *, struct processor *, uint32_t, uint64_t);
+    void *dirty_opaque;
+};
+
+/* The slot that holds GPA, or NULL. */
+struct slot *memory_slot_at(struct memory *m, uint64_t gpa);
+/* Sets the dirty bit of the page at GPA in SLOT, if it keeps a log. */
+void slot_mark_dirty(struct memory *m, struct slot *slot, struct processor *by, uint64_t gpa);
+static inline bool slot_is_dirty(const struct slot *slot, uint64_t gpa)
+{
+    uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
+    return !slot->dirty || slot->dirty[page / 64] & BIT(page % 64);
+}
+
+void memory_add_processor(struct memory *m, struct processor *p);
+void memory_remove_processor(struct memory *m, struct processor *p);
+/* Sets BITS in the poll word of every processor but EXCEPT (which may be NULL). */
+void memory_poll_others(struct memory *m, struct processor *except, uint32_t bits);
+
+/* ---------------------------------------------------------------- code.c */
+
+#define CODE_LINE_BITS 6 /* one bit of a page's mask stands for 64 bytes */
+
+/* A host page from which some processor has decoded code.  Made once, freed with the memory. */
+struct code_page {
+    struct code_page *next; /* in its bucket */
+    uint8_t *hva;
+    pthread_mutex_t lock;         /* guards copy, and changes of the rest */
+    _Atomic uint32_t generation;  /* blocks decoded under another generation are dead */
+    _Atomic uint64_t mask;        /* lines that hold decoded code; non-zero: write tags must fail */
+    _Atomic bool settled;         /* no processor can still hold a write tag; copy was compared since */
+    uint64_t epoch;               /* of memory, when the write tags were asked to be dropped */
+    uint32_t heat;                /* writes that hit decoded code, lately */
+    uint8_t copy[PAGE_BYTES];     /* the bytes that decoding works on */
+};
+
+struct code_block {
+    struct code_block *chain; /* in its bucket of the processor's table */
+    struct code_page *page;
+    uint32_t generation;
+    uint32_t mode;            /* CODE_MODE bits of p->mode */
+    uint16_t offset;          /* of its first byte in the page */
+    uint16_t bytes;           /* that it covers */
+    uint16_t count;           /* instructions */
+    struct insn insn[];       /* count of them, then the end marker */
+};
+#define CODE_MODE (MODE_DECODE | MODE_REAL | MODE_V86 | MODE_LONG | MODE_STACK16 | MODE_FLAT32)
+
+/* The registered page at host page HVA, or NULL. */
+struct code_page *code_page_find(struct memory *m, const uint8_t *hva);
+/* True when writes to HVA's page must take the slow path. */
+bool code_page_holds_code(struct memory *m, const uint8_t *hva);
+/* Someone (BY, or NULL for the outside) has written [hva, hva + size), inside one page: drops what
+ * was decoded from it. */
+void code_written(struct memory *m, struct processor *by, const uint8_t *hva, unsigned size);
+/* An exec-TLB entry for the page is being filled: if its bytes changed behind our back, drops what
+ * was decoded from them. */
+void code_compare(struct memory *m, const uint8_t *hva);
+
+/* Creates and frees a processor's block cache. */
+struct code_cache *code_cache_new(void);
+void code_cache_free(struct code_cache *c);
+/* The block at RIP, LINEAR being its linear address, whose page is mapped at host HVA (of the first
+ * byte).  NULL when its first instruction crosses into the next page. */
+struct code_block *code_lookup(struct processor *p, uint64_t linear, uint8_t *hva);
+/* Prepares p->straddle for the page-crossing instruction at LINEAR. */
+const struct insn *code_straddle(struct processor *p, uint64_t linear);
+/* Binds a handler to a decoded instruction. */
+void code_bind(struct processor *p, struct insn *i);
+
+static inline bool code_block_valid(const struct code_block *b)
+{
+    return b->generation == atomic_load_explicit(&b->page->generation, memory_order_acquire);
+}
+
+static inline unsigned jump_index(uint64_t linear)
+{
+    /* All entries of one page stand together, so that INVLPG can drop them. */
+    return (unsigned)(((linear >> PAGE_BITS) % (JUMP_ENTRIES / 64)) * 64 +
+                      ((linear ^ (linear >> 6)) & 63));
+}
+
+/* ---------------------------------------------------------------- mmu.c */
+
+enum access_kind { FOR_READ, FOR_WRITE, FOR_FETCH };
+
+/* Who asks: decides user or supervisor, and whether SMAP applies. */
+struct access_as {
+    bool user;
+    bool smap; /* a supervisor access that SMAP keeps from user pages (when CR4.SMAP) */
+};
+
+struct translation {
+    uint64_t gpa;
+    bool large, global;
+    bool read, write, fetch; /* what the asker may do; write also needs the dirty bit to be set */
+};
+
+/* Walks the page tables, sets accessed and dirty bits.  Returns 0, or the page-fault error code with
+ * WALK_FAULT set. */
+#define WALK_FAULT 0x80000000u
+uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind,
+                  struct access_as as, struct translation *t);
+
+/* ---------------------------------------------------------------- tlb.c */
+
+void tlb_allocate(struct processor *p);
+/* The asker that TLB class C stands for. */
+struct access_as tlb_class_as(const struct processor *p, enum tlb_class c);
+/* Puts what T and SLOT allow into TLB's entry for LINEAR. */
+void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum access_kind kind,
+                const struct translation *t, struct slot *slot);
+/* Drops every write tag (a page newly holds code, or a dirty log was emptied). */
+void tlb_drop_write_tags(struct processor *p);
+
+/* ---------------------------------------------------------------- access.c */
+
+/* Translates one byte's address for an access by AS, raising #PF; fills TLB if it is not NULL.
+ * Returns the host address, or NULL with the GPA in *gpa when no (writable) slot is there. */
+uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
+                          enum access_kind kind, struct access_as as, uint64_t *gpa);
+void replay_begin(struct processor *p);   /* an instruction starts */
+void replay_finish(struct processor *p);  /* it retired: forget its accesses */
+/* Takes the data of the access that the caller has completed, if there is one. */
+void replay_take(struct processor *p);
+
+/* How raise_fault and vm_exit unwind. */
+enum { UNWIND_FAULT = 1, UNWIND_EXIT = 2 };
+
+#endif
