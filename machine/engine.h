@@ -12,6 +12,10 @@
 #include <glib.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <signal.h>
+
+/* Interrupts KVM_RUN on Linux's engine; vCPU threads leave it unblocked. */
+#define ENGINE_KICK_SIGNAL (SIGRTMIN + 4)
 
 /* An open KVM object: the system, a VM, a vCPU. */
 struct engine_file;
@@ -52,8 +56,8 @@ struct engine_probe {
     char *text;               /* one clause that says all that */
 };
 
-/* Runs the probe guest on /dev/kvm: long mode, an SSE instruction, a timed loop; a tenth of a second
- * at most.  Never fails; release with engine_probe_clear. */
+/* Runs the probe guest on /dev/kvm: long mode, an SSE instruction, a timed loop; under a
+ * second even where it hangs.  Never fails; release with engine_probe_clear. */
 void engine_probe_kernel(struct engine_probe *probe);
 void engine_probe_clear(struct engine_probe *probe);
 
