@@ -35,7 +35,7 @@ static inline const struct insn *insn_resync(struct processor *p, const struct i
  * cannot run they return one that raises #UD). */
 exec_fn *exec_bind(const struct insn *i, uint32_t mode);    /* exec/ */
 exec_fn *system_bind(const struct insn *i, uint32_t mode);  /* system/ */
-exec_fn *vector_bind(struct processor *p, const struct insn *i); /* vector/ */
+exec_fn *vector_bind(struct processor *p, struct insn *i);   /* vector/; see INSN_BIND_SHIFT */
 /* Raises #UD. */
 exec_fn exec_invalid;
 

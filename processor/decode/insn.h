@@ -224,6 +224,9 @@ _Static_assert(sizeof(struct insn) == 48, "decoded instructions are dense");
 /* With PREFIX_VEX, vvvv, L and W have no field of their own: imm bits 63:56 hold them (no VEX
  * instruction has an immediate above 8 bits).  Without VEX they read as 0. */
 #define INSN_VEX_SHIFT 56
+/* Bits 55:8 of imm of a CLASS_VECTOR instruction are 0 from the decoder (its immediate is a
+ * zero-extended imm8 or none) and belong to vector_bind, which keeps the number of the stub there. */
+#define INSN_BIND_SHIFT 8
 static inline unsigned insn_vvvv(const struct insn *i)
 {
     return i->prefixes & PREFIX_VEX ? (unsigned)(i->imm >> INSN_VEX_SHIFT) & 15 : 0;
