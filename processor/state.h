@@ -178,14 +178,16 @@ struct tlb_entry {
     uint64_t addend;
 };
 struct code_block;
+struct code_page;
 struct jump_entry {
-    uint64_t linear;         /* linear address of the first instruction, or all ones */
-    struct code_block *block;
+    uint64_t linear;           /* linear address of the first instruction */
+    struct code_block *block;  /* NULL: empty */
 };
 struct tlb {
     struct tlb_entry entry[TLB_ENTRIES];
     uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
     struct jump_entry jump[JUMP_ENTRIES];
+    bool filled;                /* something was inserted since it was last emptied */
 };
 struct tlb_set {
     uint64_t key;            /* PCID, or TLB_KEY_NONE */
@@ -251,6 +253,7 @@ struct processor {
     uint32_t event_info, event_error_code, event_length;
     bool exclusive;          /* this processor has stopped the others */
     bool stop_after_step;    /* vmx_complete: leave after one instruction */
+    struct code_page *running; /* the page whose block is being run */
     const struct insn *link; /* a direct branch that wants to be chained to its target's block */
     void *rmw_code;          /* mem_rmw gave out a pointer into a page with decoded code */
     uint32_t rmw_size;
@@ -262,8 +265,11 @@ struct processor {
     unsigned index;
     jmp_buf unwind;          /* raise() and vm_exit() land here */
     uint32_t fault_vector, fault_error_code; /* what raise() carries */
-    bool fault_has_code;
+    uint64_t fault_linear;   /* of a page fault, until it is delivered */
+    uint32_t step_rf;        /* RF as it was before the instruction being stepped */
     uint8_t straddle_bytes[16];
+    uint32_t straddle_mode;
+    uint8_t straddle_length; /* bytes of straddle_bytes that straddle[0] was decoded from; 0: none */
     struct insn straddle[2]; /* the one instruction that crosses a page, and its end marker */
 };
 

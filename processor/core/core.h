@@ -33,9 +33,9 @@ static inline const struct insn *insn_resync(struct processor *p, const struct i
 
 /* Handlers by class: the function that runs I, specialised by size and form.  Never NULL (for what
  * cannot run they return one that raises #UD). */
-exec_fn *exec_bind(const struct insn *i, uint32_t mode);    /* exec/ */
-exec_fn *system_bind(const struct insn *i, uint32_t mode);  /* system/ */
-exec_fn *vector_bind(struct processor *p, struct insn *i);   /* vector/; see INSN_BIND_SHIFT */
+exec_fn *exec_bind(const struct insn *i, uint32_t mode);   /* exec/ */
+exec_fn *system_bind(const struct insn *i, uint32_t mode); /* system/ */
+exec_fn *vector_bind(struct processor *p, struct insn *i); /* vector/; see INSN_BIND_SHIFT */
 /* Raises #UD. */
 exec_fn exec_invalid;
 
@@ -97,21 +97,21 @@ static inline struct tlb_entry *tlb_entry(struct processor *p, uint64_t linear)
     return &p->tlb->entry[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)];
 }
 
-#define MEM_ACCESS(bits)                                                                          \
-    static inline uint##bits##_t mem_read##bits(struct processor *p, uint64_t linear)             \
-    {                                                                                             \
-        struct tlb_entry *e = tlb_entry(p, linear);                                               \
-        if (likely((linear ^ e->read) <= PAGE_BYTES - bits / 8))                                  \
-            return *(volatile mem_u##bits *)(linear + e->addend);                                 \
-        return (uint##bits##_t)mem_read_slow(p, linear, bits / 8);                                \
-    }                                                                                             \
-    static inline void mem_write##bits(struct processor *p, uint64_t linear, uint##bits##_t v)    \
-    {                                                                                             \
-        struct tlb_entry *e = tlb_entry(p, linear);                                               \
-        if (likely((linear ^ e->write) <= PAGE_BYTES - bits / 8))                                 \
-            *(volatile mem_u##bits *)(linear + e->addend) = v;                                    \
-        else                                                                                      \
-            mem_write_slow(p, linear, v, bits / 8);                                               \
+#define MEM_ACCESS(bits)                                                                           \
+    static inline uint##bits##_t mem_read##bits(struct processor *p, uint64_t linear)              \
+    {                                                                                              \
+        struct tlb_entry *e = tlb_entry(p, linear);                                                \
+        if (likely((linear ^ e->read) <= PAGE_BYTES - bits / 8))                                   \
+            return *(volatile mem_u##bits *)(linear + e->addend);                                  \
+        return (uint##bits##_t)mem_read_slow(p, linear, bits / 8);                                 \
+    }                                                                                              \
+    static inline void mem_write##bits(struct processor *p, uint64_t linear, uint##bits##_t v)     \
+    {                                                                                              \
+        struct tlb_entry *e = tlb_entry(p, linear);                                                \
+        if (likely((linear ^ e->write) <= PAGE_BYTES - bits / 8))                                  \
+            *(volatile mem_u##bits *)(linear + e->addend) = v;                                     \
+        else                                                                                       \
+            mem_write_slow(p, linear, v, bits / 8);                                                \
     }
 typedef uint8_t __attribute__((may_alias)) mem_u8;
 typedef unaligned_u16 mem_u16;
@@ -175,14 +175,14 @@ static inline void mem_rmw_done(struct processor *p)
  * memory passes.  ACCESS is MEM_READ or MEM_WRITE. */
 void mem_probe(struct processor *p, uint64_t linear, unsigned size, unsigned access);
 
-/* SIZE bytes (up to 4096) in one go; all pages are checked before the first byte is written.  Device
+/* SIZE bytes (up to 4096) in one go; all pages are checked before the first byte is written. Device
  * memory is accessed in aligned pieces of up to 8 bytes. */
 void mem_read_bytes(struct processor *p, uint64_t linear, void *to, unsigned size);
 void mem_write_bytes(struct processor *p, uint64_t linear, const void *from, unsigned size);
 
-/* For string instructions: the host address of LINEAR when it is RAM that may be accessed so, and in
- * *size the bytes left in its page (at most what *size was).  NULL when the slow way must be taken
- * (device memory, a page with decoded code when writing); raises #PF as an access would. */
+/* For string instructions: the host address of LINEAR when it is RAM that may be accessed so, and
+ * in *size the bytes left in its page (at most what *size was).  NULL when the slow way must be
+ * taken (device memory, a page with decoded code when writing); raises #PF as an access would. */
 uint8_t *mem_host(struct processor *p, uint64_t linear, unsigned access, uint64_t *size);
 
 /* Accesses by the processor itself as a supervisor, whatever CPL is: descriptor tables, TSS, and
@@ -191,7 +191,8 @@ uint64_t mem_read_system(struct processor *p, uint64_t linear, unsigned size);
 void mem_write_system(struct processor *p, uint64_t linear, uint64_t value, unsigned size);
 /* As CPL's code would access it: for pushing frames and parameters on another ring's stack. */
 uint64_t mem_read_as(struct processor *p, unsigned cpl, uint64_t linear, unsigned size);
-void mem_write_as(struct processor *p, unsigned cpl, uint64_t linear, uint64_t value, unsigned size);
+void mem_write_as(struct processor *p, unsigned cpl, uint64_t linear, uint64_t value,
+                  unsigned size);
 
 /* Stops all other processors of this memory at a block boundary, for a LOCKed access that crosses a
  * page or goes to a device.  The run loop ends it when a fault unwinds. */
@@ -312,8 +313,9 @@ void vector_reset(struct processor *p);
 /* ---------------------------------------------------------------- mmu.c for system/ */
 
 /* TLB effects of system instructions. */
-void tlb_load_cr3(struct processor *p, uint64_t value, bool keep); /* MOV CR3; keep: bit 63, PCIDE */
-void tlb_invalidate_page(struct processor *p, uint64_t linear);    /* INVLPG */
+void tlb_load_cr3(struct processor *p, uint64_t value,
+                  bool keep);                                   /* MOV CR3; keep: bit 63, PCIDE */
+void tlb_invalidate_page(struct processor *p, uint64_t linear); /* INVLPG */
 void tlb_invalidate_pcid(struct processor *p, unsigned type, uint64_t pcid, uint64_t linear);
 void tlb_flush_all(struct processor *p);
 /* Loads the four PAE PDPTEs from CR3's page; returns false when one has a reserved bit set. */

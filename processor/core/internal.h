@@ -61,29 +61,38 @@ void memory_poll_others(struct memory *m, struct processor *except, uint32_t bit
 struct code_page {
     struct code_page *next; /* in its bucket */
     uint8_t *hva;
-    pthread_mutex_t lock;         /* guards copy, and changes of the rest */
-    _Atomic uint32_t generation;  /* blocks decoded under another generation are dead */
-    _Atomic uint64_t mask;        /* lines that hold decoded code; non-zero: write tags must fail */
-    _Atomic bool settled;         /* no processor can still hold a write tag; copy was compared since */
-    uint64_t epoch;               /* of memory, when the write tags were asked to be dropped */
-    uint32_t heat;                /* writes that hit decoded code, lately */
-    uint8_t copy[PAGE_BYTES];     /* the bytes that decoding works on */
+    pthread_mutex_t lock;        /* guards copy, and changes of the rest */
+    _Atomic uint32_t generation; /* blocks decoded under another generation are dead */
+    _Atomic uint64_t mask;       /* lines that hold decoded code; non-zero: write tags must fail */
+    _Atomic bool settled;     /* no processor can still hold a write tag; copy was compared since */
+    uint64_t epoch;           /* of memory, when the write tags were asked to be dropped */
+    uint32_t heat;            /* writes that hit decoded code, lately */
+    uint8_t copy[PAGE_BYTES]; /* the bytes that decoding works on */
 };
 
 struct code_block {
     struct code_block *chain; /* in its bucket of the processor's table */
     struct code_page *page;
     uint32_t generation;
-    uint32_t mode;            /* CODE_MODE bits of p->mode */
-    uint16_t offset;          /* of its first byte in the page */
-    uint16_t bytes;           /* that it covers */
-    uint16_t count;           /* instructions */
-    struct insn insn[];       /* count of them, then the end marker */
+    uint32_t mode;      /* CODE_MODE bits of p->mode */
+    uint16_t offset;    /* of its first byte in the page */
+    uint16_t bytes;     /* that it covers */
+    uint16_t count;     /* instructions */
+    struct insn insn[]; /* count of them, then the end marker */
 };
 #define CODE_MODE (MODE_DECODE | MODE_REAL | MODE_V86 | MODE_LONG | MODE_STACK16 | MODE_FLAT32)
 
 /* The registered page at host page HVA, or NULL. */
 struct code_page *code_page_find(struct memory *m, const uint8_t *hva);
+/* The same, registered if it was not; NULL when out of memory. */
+struct code_page *code_page_get(struct memory *m, const uint8_t *hva);
+/* P is about to decode [offset, offset + size) of C: marks the lines as code, sees to it that
+ * writes to them are noticed from now on, and brings C's copy up to date. */
+void code_page_mark(struct processor *p, struct code_page *c, unsigned offset, unsigned size);
+/* Tries to settle C: false while another processor may still hold a write tag. */
+bool code_page_settle(struct processor *p, struct code_page *c);
+/* Ends a block: sets RIP to the marker's own address. */
+exec_fn exec_end;
 /* True when writes to HVA's page must take the slow path. */
 bool code_page_holds_code(struct memory *m, const uint8_t *hva);
 /* Someone (BY, or NULL for the outside) has written [hva, hva + size), inside one page: drops what
@@ -93,12 +102,16 @@ void code_written(struct memory *m, struct processor *by, const uint8_t *hva, un
  * was decoded from them. */
 void code_compare(struct memory *m, const uint8_t *hva);
 
+/* ---------------------------------------------------------------- cache.c */
+
 /* Creates and frees a processor's block cache. */
 struct code_cache *code_cache_new(void);
 void code_cache_free(struct code_cache *c);
-/* The block at RIP, LINEAR being its linear address, whose page is mapped at host HVA (of the first
- * byte).  NULL when its first instruction crosses into the next page. */
-struct code_block *code_lookup(struct processor *p, uint64_t linear, uint8_t *hva);
+/* The block at the host address HVA of its first byte, decoded if need be.  NULL when its first
+ * instruction crosses into the next page (or memory is short): run it by code_straddle. */
+struct code_block *code_lookup(struct processor *p, const uint8_t *hva);
+/* True while B's bytes are what it was decoded from; for blocks of pages not yet settled. */
+bool code_block_verify(const struct code_block *b);
 /* Prepares p->straddle for the page-crossing instruction at LINEAR. */
 const struct insn *code_straddle(struct processor *p, uint64_t linear);
 /* Binds a handler to a decoded instruction. */
@@ -132,11 +145,11 @@ struct translation {
     bool read, write, fetch; /* what the asker may do; write also needs the dirty bit to be set */
 };
 
-/* Walks the page tables, sets accessed and dirty bits.  Returns 0, or the page-fault error code with
- * WALK_FAULT set. */
+/* Walks the page tables, sets accessed and dirty bits.  Returns 0, or the page-fault error code
+ * with WALK_FAULT set. */
 #define WALK_FAULT 0x80000000u
-uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind,
-                  struct access_as as, struct translation *t);
+uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, struct access_as as,
+                  struct translation *t);
 
 /* ---------------------------------------------------------------- tlb.c */
 
@@ -146,8 +159,8 @@ struct access_as tlb_class_as(const struct processor *p, enum tlb_class c);
 /* Puts what T and SLOT allow into TLB's entry for LINEAR. */
 void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum access_kind kind,
                 const struct translation *t, struct slot *slot);
-/* Drops every write tag (a page newly holds code, or a dirty log was emptied). */
-void tlb_drop_write_tags(struct processor *p);
+/* Drops the write tags of the host page PAGE, or, if it is NULL, all of them. */
+void tlb_drop_write_tags(struct processor *p, const uint8_t *page);
 
 /* ---------------------------------------------------------------- access.c */
 
@@ -155,8 +168,14 @@ void tlb_drop_write_tags(struct processor *p);
  * Returns the host address, or NULL with the GPA in *gpa when no (writable) slot is there. */
 uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
                           enum access_kind kind, struct access_as as, uint64_t *gpa);
-void replay_begin(struct processor *p);   /* an instruction starts */
-void replay_finish(struct processor *p);  /* it retired: forget its accesses */
+
+/* ---------------------------------------------------------------- bus.c */
+
+/* An access of up to 8 bytes to an address that no (writable) slot holds. */
+uint64_t bus_read(struct processor *p, uint64_t gpa, unsigned size);
+void bus_write(struct processor *p, uint64_t gpa, uint64_t value, unsigned size);
+void replay_begin(struct processor *p);  /* an instruction starts */
+void replay_finish(struct processor *p); /* it retired: forget its accesses */
 /* Takes the data of the access that the caller has completed, if there is one. */
 void replay_take(struct processor *p);
 

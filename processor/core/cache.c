@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A processor's cache of decoded blocks. */
+#include "internal.h"
+
+#include "processor/decode/decode.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define CACHE_BYTES   (64ul << 20) /* address space; memory is taken as it fills */
+#define CACHE_BUCKETS 65536
+#define BLOCK_INSNS   48
+
+struct code_cache {
+    uint8_t *arena;
+    size_t used;
+    struct code_block *bucket[CACHE_BUCKETS];
+};
+
+struct code_cache *code_cache_new(void)
+{
+    struct code_cache *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->arena = mmap(NULL, CACHE_BYTES, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c->arena == MAP_FAILED) {
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void code_cache_free(struct code_cache *c)
+{
+    if (!c)
+        return;
+    munmap(c->arena, CACHE_BYTES);
+    free(c);
+}
+
+/* Forgets every block.  Only between blocks. */
+static void cache_empty(struct processor *p)
+{
+    struct code_cache *c = p->code;
+    memset(c->bucket, 0, sizeof(c->bucket));
+    c->used = 0;
+    p->link = NULL;
+    tlb_flush_all(p); /* its jump entries point to blocks */
+}
+
+static struct code_block *block_allocate(struct processor *p)
+{
+    size_t most = sizeof(struct code_block) + (BLOCK_INSNS + 1) * sizeof(struct insn);
+    if (p->code->used + most > CACHE_BYTES)
+        cache_empty(p);
+    return (struct code_block *)(p->code->arena + p->code->used);
+}
+
+static void block_keep(struct processor *p, struct code_block *b)
+{
+    size_t size = sizeof(*b) + (b->count + 1u) * sizeof(struct insn);
+    p->code->used += ALIGN_UP(size, 16);
+}
+
+void code_bind(struct processor *p, struct insn *i)
+{
+    switch (i->attr->class) {
+    case CLASS_GENERAL:
+        i->exec = exec_bind(i, p->mode);
+        break;
+    case CLASS_SYSTEM:
+        i->exec = system_bind(i, p->mode);
+        break;
+    case CLASS_VECTOR:
+        i->exec = vector_bind(p, i);
+        break;
+    default:
+        i->exec = exec_invalid;
+        break;
+    }
+}
+
+const struct insn *exec_end(struct processor *p, const struct insn *i)
+{
+    p->rip = insn_rip(p, i);
+    p->link = i;
+    return NULL;
+}
+
+static const struct insn_attr end_attr = {.name = "(end of block)", .class = CLASS_INVALID};
+
+static void end_marker(struct insn *i, unsigned offset)
+{
+    *i = (struct insn){.exec = exec_end, .attr = &end_attr, .offset = (uint16_t)offset};
+}
+
+static enum decode_mode mode_of(const struct processor *p)
+{
+    return (enum decode_mode)(p->mode & MODE_DECODE);
+}
+
+/* Decodes from C's copy at OFFSET into B. */
+static void block_fill(struct processor *p, struct code_block *b, struct code_page *c,
+                       unsigned offset)
+{
+    unsigned at = offset;
+    b->count = 0;
+    while (b->count < BLOCK_INSNS && at < PAGE_BYTES) {
+        struct insn *i = &b->insn[b->count];
+        enum decode_result r =
+            insn_decode(c->copy + at, PAGE_BYTES - at, mode_of(p), (uint16_t)at, i);
+        if (r == DECODE_MORE || r == DECODE_TOO_LONG)
+            break;
+        code_bind(p, i);
+        b->count++;
+        at += i->length;
+        /* Conditional branches fall through into the rest of the block. */
+        uint64_t traits = i->attr->traits;
+        bool conditional = traits & TRAIT_COND && traits & TRAIT_BRANCH;
+        if (i->attr->class == CLASS_INVALID ||
+            (traits & (TRAIT_BRANCH | TRAIT_ENDS_BLOCK) && !conditional))
+            break;
+    }
+    b->bytes = (uint16_t)(at - offset);
+    end_marker(&b->insn[b->count], at);
+}
+
+static unsigned bucket_of(const uint8_t *hva, uint32_t mode)
+{
+    uint64_t n = (uint64_t)(uintptr_t)hva ^ (uint64_t)mode << 48;
+    return (unsigned)((n * 0x9e3779b97f4a7c15ull) >> 48) % CACHE_BUCKETS;
+}
+
+static struct code_block *block_make(struct processor *p, struct code_page *c, unsigned offset)
+{
+    /* How far the block reaches is known only after decoding, so what it may reach is marked. */
+    unsigned reach = (unsigned)PAGE_BYTES - offset;
+    if (reach > 256)
+        reach = 256;
+    code_page_mark(p, c, offset, reach);
+    struct code_block *b = block_allocate(p);
+    b->page = c;
+    b->generation = atomic_load(&c->generation);
+    b->mode = p->mode & CODE_MODE;
+    b->offset = (uint16_t)offset;
+    pthread_mutex_lock(&c->lock);
+    block_fill(p, b, c, offset);
+    pthread_mutex_unlock(&c->lock);
+    if (b->count && b->bytes > reach)
+        code_page_mark(p, c, offset + reach, b->bytes - reach);
+    return b->count ? b : NULL;
+}
+
+struct code_block *code_lookup(struct processor *p, const uint8_t *hva)
+{
+    unsigned bucket = bucket_of(hva, p->mode & CODE_MODE);
+    unsigned offset = (uintptr_t)hva & PAGE_OFFSET_MASK;
+    struct code_block **link = &p->code->bucket[bucket];
+    for (struct code_block *b = *link; b; b = *link) {
+        if (!code_block_valid(b)) {
+            *link = b->chain; /* dead: its memory comes back when the cache is emptied */
+            continue;
+        }
+        if (b->page->hva + b->offset == hva && b->mode == (p->mode & CODE_MODE))
+            return b;
+        link = &b->chain;
+    }
+    struct code_page *c = code_page_get(p->memory, hva);
+    struct code_block *b = c ? block_make(p, c, offset) : NULL;
+    if (!b)
+        return NULL;
+    block_keep(p, b);
+    struct code_block **head = &p->code->bucket[bucket];
+    b->chain = *head;
+    *head = b;
+    return b;
+}
+
+bool code_block_verify(const struct code_block *b)
+{
+    const struct code_page *c = b->page;
+    return !memcmp(c->copy + b->offset, c->hva + b->offset, b->bytes);
+}
+
+/* ---- instructions that cross a page ---- */
+
+/* Fetches up to 15 bytes at LINEAR, whose first page is known to be executable: the second page is
+ * touched only if the instruction reaches it. */
+static unsigned straddle_fetch(struct processor *p, uint64_t linear, uint8_t *bytes)
+{
+    unsigned done = 0;
+    while (done < 15) {
+        uint64_t at = linear + done;
+        if (!(p->mode & MODE_LONG))
+            at = (uint32_t)at;
+        struct tlb_entry *e = tlb_entry(p, at);
+        uint8_t *hva;
+        if ((at & ~PAGE_OFFSET_MASK) == e->fetch) {
+            hva = (uint8_t *)(at + e->addend);
+        } else {
+            enum tlb_class class = (enum tlb_class)(p->tlb - p->tlb_set->class);
+            uint64_t gpa;
+            hva = access_translate(p, p->tlb, at, FOR_FETCH, tlb_class_as(p, class), &gpa);
+            if (!hva) {
+                p->vmcs.guest_physical_address = gpa;
+                vm_exit(p, EXIT_REASON_FETCH, 0);
+            }
+        }
+        unsigned left = (unsigned)(PAGE_BYTES - (at & PAGE_OFFSET_MASK));
+        unsigned size = left < 15 - done ? left : 15 - done;
+        memcpy(bytes + done, hva, size);
+        done += size;
+        if (done < 15) {
+            /* Is the part so far a whole instruction?  Then the next page must not be touched. */
+            struct insn i;
+            if (insn_decode(bytes, done, mode_of(p), 0, &i) != DECODE_MORE)
+                return done;
+        }
+    }
+    return done;
+}
+
+const struct insn *code_straddle(struct processor *p, uint64_t linear)
+{
+    uint8_t bytes[16];
+    unsigned size = straddle_fetch(p, linear, bytes);
+    uint16_t offset = linear & PAGE_OFFSET_MASK;
+    struct insn *i = &p->straddle[0];
+    if (p->straddle_length == size && !memcmp(p->straddle_bytes, bytes, size) &&
+        p->straddle_mode == (p->mode & CODE_MODE) && i->offset == offset)
+        return i;
+    p->straddle_length = 0;
+    enum decode_result r = insn_decode(bytes, size, mode_of(p), offset, i);
+    if (r == DECODE_TOO_LONG || r == DECODE_MORE)
+        raise_gp(p);
+    code_bind(p, i);
+    end_marker(&p->straddle[1], offset + i->length);
+    p->straddle[1].exec = exec_end;
+    memcpy(p->straddle_bytes, bytes, size);
+    p->straddle_length = (uint8_t)size;
+    p->straddle_mode = p->mode & CODE_MODE;
+    return i;
+}

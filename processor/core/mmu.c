@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The page walk: SDM volume 3, chapter 4. */
+#include "internal.h"
+
+#define PTE_P  BIT(0)
+#define PTE_RW BIT(1)
+#define PTE_US BIT(2)
+#define PTE_A  BIT(5)
+#define PTE_D  BIT(6)
+#define PTE_PS BIT(7)
+#define PTE_G  BIT(8)
+#define PTE_NX BIT(63)
+
+#define PF_P    1u
+#define PF_W    2u
+#define PF_U    4u
+#define PF_RSVD 8u
+#define PF_I    16u
+
+struct walk {
+    struct processor *p;
+    uint64_t linear;
+    enum access_kind kind;
+    struct access_as as;
+    uint64_t rights; /* PTE_RW and PTE_US: the AND over the levels; PTE_NX: the OR */
+};
+
+static uint32_t walk_fault(const struct walk *w, uint32_t code)
+{
+    const struct processor *p = w->p;
+    if (w->kind == FOR_WRITE)
+        code |= PF_W;
+    if (w->as.user)
+        code |= PF_U;
+    bool nx = (p->msr.efer & EFER_NXE) && (p->cr4 & CR4_PAE);
+    if (w->kind == FOR_FETCH && (nx || p->cr4 & CR4_SMEP))
+        code |= PF_I;
+    return WALK_FAULT | code;
+}
+
+static uint64_t physical_mask(const struct processor *p)
+{
+    return (BIT(p->phys_bits) - 1) & ~PAGE_OFFSET_MASK;
+}
+
+/* What the accumulated rights let the asker do. */
+static bool may(const struct walk *w, enum access_kind kind)
+{
+    const struct processor *p = w->p;
+    bool user_page = w->rights & PTE_US;
+    if (w->as.user) {
+        if (!user_page)
+            return false;
+        if (kind == FOR_WRITE)
+            return w->rights & PTE_RW;
+        return kind == FOR_READ || !(w->rights & PTE_NX);
+    }
+    if (kind == FOR_FETCH)
+        return !(w->rights & PTE_NX) && !(user_page && p->cr4 & CR4_SMEP);
+    if (user_page && w->as.smap && p->cr4 & CR4_SMAP)
+        return false;
+    return kind == FOR_READ || w->rights & PTE_RW || !(p->cr0 & CR0_WP);
+}
+
+/* A paging-structure entry in guest memory. */
+struct entry {
+    uint8_t *hva;
+    struct slot *slot;
+    uint64_t gpa;
+    uint64_t value;
+};
+
+static bool entry_read(struct walk *w, uint64_t gpa, unsigned size, struct entry *e)
+{
+    e->slot = memory_slot_at(w->p->memory, gpa);
+    if (!e->slot)
+        return false;
+    e->gpa = gpa;
+    e->hva = e->slot->info.hva + (gpa - e->slot->info.gpa);
+    e->value = size == 8 ? __atomic_load_n((uint64_t *)e->hva, __ATOMIC_ACQUIRE)
+                         : __atomic_load_n((uint32_t *)e->hva, __ATOMIC_ACQUIRE);
+    return true;
+}
+
+/* Sets BITS in the entry.  False when another processor changed it meanwhile: walk again. */
+static bool entry_set(struct walk *w, struct entry *e, unsigned size, uint64_t bits)
+{
+    if ((e->value & bits) == bits)
+        return true;
+    if (e->slot->info.flags & MEMORY_READONLY)
+        return true; /* a page table in ROM cannot take the bits */
+    bool done;
+    if (size == 8) {
+        done = __atomic_compare_exchange_n((uint64_t *)e->hva, &e->value, e->value | bits, false,
+                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    } else {
+        uint32_t expected = (uint32_t)e->value;
+        done =
+            __atomic_compare_exchange_n((uint32_t *)e->hva, &expected, (uint32_t)(e->value | bits),
+                                        false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
+    if (done) {
+        slot_mark_dirty(w->p->memory, e->slot, w->p, e->gpa);
+        code_written(w->p->memory, w->p, e->hva, size);
+    }
+    return done;
+}
+
+/* The shape of one paging mode. */
+struct paging {
+    unsigned levels, entry_size, index_bits;
+    bool pae_root; /* level 3 is the PDPTE registers */
+};
+
+static struct paging paging_shape(const struct processor *p)
+{
+    if (p->mode & MODE_LONG)
+        return (struct paging){p->cr4 & CR4_LA57 ? 5 : 4, 8, 9, false};
+    if (p->cr4 & CR4_PAE)
+        return (struct paging){2, 8, 9, true};
+    return (struct paging){2, 4, 10, false};
+}
+
+/* Reserved bits of entry E at LEVEL (1 = page table). */
+static bool reserved_bits_set(const struct walk *w, const struct paging *shape, unsigned level,
+                              uint64_t e, bool leaf)
+{
+    const struct processor *p = w->p;
+    if (shape->entry_size == 4) {
+        /* PSE-36: bits 20:13 of a 4 MB page hold physical bits 39:32, bit 21 is reserved. */
+        if (!leaf || level == 1)
+            return false;
+        uint64_t high = (e >> 13) & 0xff;
+        return e & BIT(21) || (p->phys_bits < 40 && high >> (p->phys_bits - 32));
+    }
+    uint64_t reserved = (BIT(52) - 1) & ~(BIT(p->phys_bits) - 1);
+    if (!(p->mode & MODE_LONG))
+        reserved |= (BIT(63) - 1) & ~(BIT(52) - 1);
+    if (!(p->msr.efer & EFER_NXE))
+        reserved |= PTE_NX;
+    if (leaf && level > 1)
+        reserved |= (BIT(12 + 9 * (level - 1)) - 1) & ~(BIT(13) - 1);
+    if (level >= 4)
+        reserved |= PTE_PS;
+    return e & reserved;
+}
+
+/* Bytes that an entry at LEVEL maps, as a bit count. */
+static unsigned level_shift(const struct paging *shape, unsigned level)
+{
+    return PAGE_BITS + shape->index_bits * (level - 1);
+}
+
+static uint64_t entry_gpa(const struct walk *w, const struct paging *shape, uint64_t table,
+                          unsigned level)
+{
+    uint64_t index = (w->linear >> level_shift(shape, level)) & (BIT(shape->index_bits) - 1);
+    return table + index * shape->entry_size;
+}
+
+static bool entry_is_leaf(const struct walk *w, const struct paging *shape, unsigned level,
+                          uint64_t e)
+{
+    if (level == 1)
+        return true;
+    if (level > 3 || !(e & PTE_PS))
+        return false;
+    return shape->entry_size == 8 || w->p->cr4 & CR4_PSE;
+}
+
+static uint64_t leaf_gpa(const struct walk *w, const struct paging *shape, unsigned level,
+                         uint64_t e)
+{
+    uint64_t inside = BIT(level_shift(shape, level)) - 1;
+    uint64_t base = e & physical_mask(w->p);
+    if (shape->entry_size == 4 && level == 2)
+        base = (e & 0xffc00000u) | ((e >> 13) & 0xff) << 32;
+    return (base & ~inside) | (w->linear & inside);
+}
+
+/* One descent.  Returns false when an entry changed underneath. */
+static bool walk_once(struct walk *w, struct translation *t, uint32_t *fault)
+{
+    struct processor *p = w->p;
+    struct paging shape = paging_shape(p);
+    uint64_t table = p->cr3 & physical_mask(p);
+    *fault = 0;
+    w->rights = PTE_RW | PTE_US;
+    if (shape.pae_root) {
+        uint64_t root = p->pdpte[(w->linear >> 30) & 3];
+        if (!(root & PTE_P)) {
+            *fault = walk_fault(w, 0);
+            return true;
+        }
+        table = root & physical_mask(p);
+    } else if (shape.entry_size == 4) {
+        table = p->cr3 & 0xfffff000u;
+    }
+    for (unsigned level = shape.levels;; level--) {
+        struct entry e;
+        if (!entry_read(w, entry_gpa(w, &shape, table, level), shape.entry_size, &e) ||
+            !(e.value & PTE_P)) {
+            *fault = walk_fault(w, 0);
+            return true;
+        }
+        bool leaf = entry_is_leaf(w, &shape, level, e.value);
+        if (reserved_bits_set(w, &shape, level, e.value, leaf)) {
+            *fault = walk_fault(w, PF_P | PF_RSVD);
+            return true;
+        }
+        w->rights &= e.value | ~(PTE_RW | PTE_US);
+        w->rights |= e.value & PTE_NX;
+        if (!leaf) {
+            if (!entry_set(w, &e, shape.entry_size, PTE_A))
+                return false;
+            table = e.value & (shape.entry_size == 4 ? 0xfffff000u : physical_mask(p));
+            continue;
+        }
+        if (!may(w, w->kind)) {
+            *fault = walk_fault(w, PF_P);
+            return true;
+        }
+        if (!entry_set(w, &e, shape.entry_size, w->kind == FOR_WRITE ? PTE_A | PTE_D : PTE_A))
+            return false;
+        t->gpa = leaf_gpa(w, &shape, level, e.value);
+        t->large = level > 1;
+        t->global = e.value & PTE_G && p->cr4 & CR4_PGE;
+        t->read = may(w, FOR_READ);
+        t->fetch = may(w, FOR_FETCH);
+        t->write = may(w, FOR_WRITE) && (e.value & PTE_D || w->kind == FOR_WRITE);
+        return true;
+    }
+}
+
+uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, struct access_as as,
+                  struct translation *t)
+{
+    if (!(p->mode & MODE_PAGING)) {
+        *t = (struct translation){
+            .gpa = linear, .read = true, .write = true, .fetch = true, .global = false};
+        return 0;
+    }
+    struct walk w = {.p = p, .linear = linear, .kind = kind, .as = as};
+    uint32_t fault;
+    while (!walk_once(&w, t, &fault))
+        ;
+    return fault;
+}
+
+bool mmu_load_pdptes(struct processor *p, uint64_t cr3)
+{
+    uint64_t loaded[4];
+    if (memory_read(p->memory, cr3 & 0xffffffe0u, loaded, sizeof(loaded)))
+        memset(loaded, 0, sizeof(loaded));
+    for (unsigned i = 0; i < 4; i++) {
+        /* Reserved: 2:1, 8:5, and above MAXPHYADDR (SDM volume 3, table 4-8). */
+        uint64_t reserved = 0x1e6 | ~(BIT(p->phys_bits) - 1);
+        if (loaded[i] & PTE_P && loaded[i] & reserved)
+            return false;
+    }
+    memcpy(p->pdpte, loaded, sizeof(loaded));
+    return true;
+}
+
+/* A walk without side effects, for processor_translate: the tables are read, no bits are set. */
+static bool peek(struct processor *p, uint64_t linear, struct walk *w, uint64_t *gpa)
+{
+    struct paging shape = paging_shape(p);
+    uint64_t table = p->cr3 & physical_mask(p);
+    if (shape.pae_root) {
+        uint64_t root = p->pdpte[(linear >> 30) & 3];
+        if (!(root & PTE_P))
+            return false;
+        table = root & physical_mask(p);
+    }
+    w->rights = PTE_RW | PTE_US;
+    for (unsigned level = shape.levels;; level--) {
+        struct entry e;
+        if (!entry_read(w, entry_gpa(w, &shape, table, level), shape.entry_size, &e) ||
+            !(e.value & PTE_P))
+            return false;
+        w->rights &= e.value | ~(PTE_RW | PTE_US);
+        if (entry_is_leaf(w, &shape, level, e.value)) {
+            *gpa = leaf_gpa(w, &shape, level, e.value);
+            return true;
+        }
+        table = e.value & physical_mask(p);
+    }
+}
+
+bool processor_translate(struct processor *p, uint64_t linear, uint64_t *gpa, bool *writable,
+                         bool *user)
+{
+    struct walk w = {.p = p, .linear = linear};
+    w.rights = PTE_RW | PTE_US;
+    if (!(p->mode & MODE_PAGING))
+        *gpa = linear;
+    else if (!peek(p, linear, &w, gpa))
+        return false;
+    if (writable)
+        *writable = w.rights & PTE_RW;
+    if (user)
+        *user = w.rights & PTE_US;
+    return true;
+}
