@@ -27,6 +27,10 @@ unsigned insn_operand_size(const struct insn *i, unsigned n);
 /* The memory operand's index in attr->operand, or -1 when I has no explicit memory operand. */
 int insn_memory_operand(const struct insn *i);
 
+/* Whether I has an explicit memory operand (which LEA, INVLPG and hints do not access: their access
+ * is ACCESS_NONE). */
+bool insn_has_memory(const struct insn *i);
+
 /* Walks every row of every table, for tests and for the translator's own tables. */
 void insn_for_each_row(void (*row)(void *opaque, enum insn_map map, unsigned opcode, int group,
                                    unsigned prefix, const struct insn_attr *attr),
