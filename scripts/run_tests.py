@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs the unit tests (GLib's harness, TAP) and the system tests (pytest); the last line counts."""
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Tally:
+    """How many tests passed, failed and were skipped, and which failed."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.failures = []
+
+    def fail(self, what):
+        self.failed += 1
+        self.failures.append(what)
+
+
+def unit_tests(build):
+    """(name, command) of each test that Meson knows."""
+    out = subprocess.run(["meson", "introspect", "--tests", build], check=True, text=True,
+                         stdout=subprocess.PIPE).stdout
+    return [(t["name"], t["cmd"], t["timeout"]) for t in json.loads(out)]
+
+
+def run_unit(name, command, timeout, tally):
+    start = time.monotonic()
+    try:
+        done = subprocess.run(command + ["--tap"], text=True, errors="replace", timeout=timeout,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        output, status = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as error:
+        output, status = (error.stdout or b"").decode(errors="replace"), f"{timeout} s passed"
+    ok = failed = 0
+    for line in output.splitlines():
+        if re.match(r"ok \d+", line):
+            if "# SKIP" in line:
+                tally.skipped += 1
+                print("   skipped:", line)
+            else:
+                ok += 1
+        elif re.match(r"not ok \d+", line):
+            failed += 1
+            tally.fail(f"{name}: {line}")
+    tally.passed += ok
+    if status and not failed:
+        failed += 1
+        tally.fail(f"{name}: ended with {status}")
+    if not ok and not failed and "# SKIP" not in output:
+        tally.fail(f"{name}: ran no test")
+        failed += 1
+    print(f"{'FAIL' if failed else 'ok  '} {name}: {ok} passed, {failed} failed, "
+          f"{time.monotonic() - start:.1f} s", flush=True)
+    for line in output.splitlines():
+        if failed or re.match(r"# (seed|note)", line):
+            print("   ", line)
+
+
+def run_system(args, tally):
+    report = pathlib.Path(args.build) / "system-tests.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable if not pathlib.Path("/usr/bin/python3").exists() else
+               "/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--junitxml", str(report.resolve()),
+               "-p", "no:cacheprovider", str(ROOT / "tests/system")]
+    if not args.long:
+        command += ["-m", "not long"]
+    environment = dict(os.environ, TRAPEZE_BUILD=str(pathlib.Path(args.build).resolve()))
+    subprocess.run(command, check=False, env=environment)
+    if not report.exists():
+        tally.fail("system tests: pytest wrote no report")
+        return
+    for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            tally.fail(name)
+        elif case.find("skipped") is not None:
+            tally.skipped += 1
+        else:
+            tally.passed += 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--long", action="store_true", help="also what takes longer")
+    parser.add_argument("--unit-only", action="store_true")
+    parser.add_argument("--system-only", action="store_true")
+    args = parser.parse_args()
+    tally = Tally()
+    if not args.system_only:
+        for name, command, timeout in unit_tests(args.build):
+            run_unit(name, command, timeout, tally)
+    if not args.unit_only:
+        run_system(args, tally)
+    for failure in tally.failures:
+        print("failed:", failure)
+    skipped = f", {tally.skipped} skipped" if tally.skipped else ""
+    print(f"{tally.passed} passed, {tally.failed} failed{skipped}")
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
