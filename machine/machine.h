@@ -58,6 +58,7 @@ struct pci_host;
 struct character;
 struct address_space;
 struct cpu_model;
+struct irq_state;
 
 struct machine {
     const struct machine_config *config;
@@ -73,21 +74,25 @@ struct machine {
     struct list devices;
     struct pci_host *pci;
     struct character *serial;       /* the back-end of the first serial port */
+    struct device *pm;              /* power management: sleep, power button */
+    struct device *reset;           /* the reset control register */
 
     struct cpu_model *cpu_model;
     struct vcpu **vcpus;
     unsigned cpus;
+    struct irq_state *irq_initial;  /* the interrupt controllers at power-on */
 
-    GMutex lock;                    /* guards vCPU states and pause counts */
+    GMutex lock;                    /* guards vCPUs' `outside` and quitting */
     GCond changed;
-    unsigned paused;                /* vCPUs stay out of the guest while > 0 */
+    int hold;                       /* reasons (atomic) why vCPUs stay out of the guest */
     bool quitting;
 
-    GMutex stop_lock;               /* a leaf; guards the three below */
+    GMutex stop_lock;               /* a leaf; guards the four below */
     bool stop_requested;
     enum stop_reason stop_reason;
     int stop_status;
     char *stop_message;
+    GSource *stop_source;           /* of the stop under way, or the last one */
 };
 
 /* Builds the machine of C: engine, RAM, vCPUs, devices, guest image; nothing runs yet.  CONTEXT NULL
@@ -111,10 +116,7 @@ void machine_power_button(struct machine *m);
 uint8_t reset_control_read(struct machine *m);
 void reset_control_write(struct machine *m, uint8_t value);
 
-/* Number of the machine's device with this class, for ids: "disk" gives disk0, disk1 ... */
-char *machine_device_id(struct machine *m, const char *prefix);
-
-/* Prints exits and engine to stderr (--stats). */
+/* Prints engine, exits by reason and instructions to stderr (--stats).  After machine_run. */
 void machine_print_stats(struct machine *m);
 
 #endif
