@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* PUSH POP PUSHA POPA PUSHF ENTER LEAVE. */
+#include "exec.h"
+
+/* ---------------------------------------------------------------- PUSH, POP */
+
+/* The source is read before RSP moves: PUSH RSP stores the old value, and a memory operand based on
+ * RSP is addressed by it. */
+ALWAYS_INLINE const struct insn *push_r(struct processor *p, const struct insn *i, unsigned size)
+{
+    stack_push(p, p->gpr[i->rm], size);
+    return i + 1;
+}
+ALWAYS_INLINE const struct insn *push_i(struct processor *p, const struct insn *i, unsigned size)
+{
+    stack_push(p, i->imm, size);
+    return i + 1;
+}
+ALWAYS_INLINE const struct insn *push_m(struct processor *p, const struct insn *i, unsigned size)
+{
+    stack_push(p, mem_read(p, insn_linear(p, i, size, MEM_READ), size), size);
+    return i + 1;
+}
+ALWAYS_INLINE const struct insn *pop_r(struct processor *p, const struct insn *i, unsigned size)
+{
+    uint64_t value = stack_top(p, size);
+    p->gpr[REG_RSP] = stack_add(p, p->gpr[REG_RSP], size);
+    reg_write(p, i->rm, value, size); /* second: POP RSP keeps what was read */
+    return i + 1;
+}
+/* The address of a memory operand based on RSP is computed with RSP after the pop (SDM, POP). */
+ALWAYS_INLINE const struct insn *pop_m(struct processor *p, const struct insn *i, unsigned size)
+{
+    uint64_t value = stack_top(p, size);
+    uint64_t rsp = stack_add(p, p->gpr[REG_RSP], size);
+    uint64_t ea = p->gpr[i->index] << i->scale;
+    ea += (i->base == REG_RSP ? rsp : p->gpr[i->base]) + (uint64_t)i->disp;
+    if (i->addrsize != 8)
+        ea = i->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
+    mem_write(p, segment_linear(p, i->seg, ea, size, MEM_WRITE), value, size);
+    p->gpr[REG_RSP] = rsp;
+    return i + 1;
+}
+SIZED_WORDS(push_r)
+SIZED_WORDS(push_i)
+SIZED_WORDS(push_m)
+SIZED_WORDS(pop_r)
+SIZED_WORDS(pop_m)
+
+/* The common cases of 64-bit mode, where the base of SS counts as 0. */
+HANDLER(push_r64)
+{
+    uint64_t rsp = p->gpr[REG_RSP] - 8;
+    void *host;
+    if (!tlb_hit(p, rsp, 8, MEM_WRITE, &host))
+        return push_r_8(p, i);
+    host_store(host, p->gpr[i->rm], 8);
+    p->gpr[REG_RSP] = rsp;
+    return i + 1;
+}
+HANDLER(push_i64)
+{
+    uint64_t rsp = p->gpr[REG_RSP] - 8;
+    void *host;
+    if (!tlb_hit(p, rsp, 8, MEM_WRITE, &host))
+        return push_i_8(p, i);
+    host_store(host, i->imm, 8);
+    p->gpr[REG_RSP] = rsp;
+    return i + 1;
+}
+HANDLER(pop_r64)
+{
+    uint64_t rsp = p->gpr[REG_RSP];
+    void *host;
+    if (!tlb_hit(p, rsp, 8, MEM_READ, &host))
+        return pop_r_8(p, i);
+    uint64_t value = host_load(host, 8);
+    p->gpr[REG_RSP] = rsp + 8;
+    p->gpr[i->rm] = value;
+    return i + 1;
+}
+
+/* ---------------------------------------------------------------- PUSHA, POPA, PUSHF */
+
+/* All eight slots are checked before the first is written. */
+ALWAYS_INLINE const struct insn *pusha(struct processor *p, const struct insn *i, unsigned size)
+{
+    uint64_t linear[8], rsp = p->gpr[REG_RSP];
+    for (unsigned n = 0; n < 8; n++) {
+        rsp = stack_add(p, rsp, -(uint64_t)size);
+        linear[n] = stack_linear(p, rsp, size, MEM_WRITE);
+        mem_probe(p, linear[n], size, MEM_WRITE);
+    }
+    for (unsigned n = 0; n < 8; n++)
+        mem_write(p, linear[n], p->gpr[REG_RAX + n], size);
+    p->gpr[REG_RSP] = rsp;
+    return i + 1;
+}
+/* The slot of RSP is read and dropped. */
+ALWAYS_INLINE const struct insn *popa(struct processor *p, const struct insn *i, unsigned size)
+{
+    uint64_t value[8], rsp = p->gpr[REG_RSP];
+    for (unsigned n = 8; n-- > 0; rsp = stack_add(p, rsp, size))
+        value[n] = mem_read(p, stack_linear(p, rsp, size, MEM_READ), size);
+    for (unsigned n = 0; n < 8; n++)
+        if (n != REG_RSP)
+            reg_write(p, n, value[n], size);
+    p->gpr[REG_RSP] = rsp;
+    return i + 1;
+}
+/* In virtual-8086 mode IOPL must be 3.  The image has RF and VM clear. */
+ALWAYS_INLINE const struct insn *pushf(struct processor *p, const struct insn *i, unsigned size)
+{
+    if (p->mode & MODE_V86 && (p->rflags & FLAG_IOPL) != FLAG_IOPL)
+        raise_gp(p);
+    stack_push(p, processor_rflags(p) & ~(FLAG_RF | FLAG_VM), size);
+    return i + 1;
+}
+SIZED_WORDS(pusha)
+SIZED_WORDS(popa)
+SIZED_WORDS(pushf)
+
+/* ---------------------------------------------------------------- ENTER, LEAVE */
+
+/* Writes RBP's part that the stack's width uses. */
+static void write_frame_pointer(struct processor *p, uint64_t value, unsigned size)
+{
+    reg_write(p, REG_RBP, value, size);
+}
+
+/* ENTER imm16, imm8 (SDM volume 2): pushes rBP, then LEVEL - 1 frame pointers of the enclosing
+ * frame's display and the new one.  Reads and checks come first, then the writes. */
+ALWAYS_INLINE const struct insn *enter(struct processor *p, const struct insn *i, unsigned size)
+{
+    uint64_t linear[33], value[33], rsp = p->gpr[REG_RSP], rbp = p->gpr[REG_RBP];
+    unsigned level = i->imm >> 16 & 31, count = 0;
+    rsp = stack_add(p, rsp, -(uint64_t)size);
+    uint64_t frame = rsp;
+    linear[count] = stack_linear(p, rsp, size, MEM_WRITE);
+    value[count++] = rbp;
+    for (unsigned n = 1; n < level; n++) {
+        rbp = stack_add(p, rbp, -(uint64_t)size);
+        value[count] = mem_read(p, stack_linear(p, rbp, size, MEM_READ), size);
+        rsp = stack_add(p, rsp, -(uint64_t)size);
+        linear[count++] = stack_linear(p, rsp, size, MEM_WRITE);
+    }
+    if (level) {
+        rsp = stack_add(p, rsp, -(uint64_t)size);
+        linear[count] = stack_linear(p, rsp, size, MEM_WRITE);
+        value[count++] = frame;
+    }
+    rsp = stack_add(p, rsp, -(i->imm & 0xffff));
+    /* A write at the final stack pointer must be possible, though none is made. */
+    mem_probe(p, stack_linear(p, rsp, size, MEM_WRITE), size, MEM_WRITE);
+    for (unsigned n = 0; n < count; n++)
+        mem_probe(p, linear[n], size, MEM_WRITE);
+    for (unsigned n = 0; n < count; n++)
+        mem_write(p, linear[n], value[n], size);
+    write_frame_pointer(p, frame, size);
+    p->gpr[REG_RSP] = rsp;
+    return i + 1;
+}
+ALWAYS_INLINE const struct insn *leave(struct processor *p, const struct insn *i, unsigned size)
+{
+    uint64_t rsp = stack_add(p, p->gpr[REG_RSP], p->gpr[REG_RBP] - p->gpr[REG_RSP]);
+    uint64_t value = mem_read(p, stack_linear(p, rsp, size, MEM_READ), size);
+    p->gpr[REG_RSP] = stack_add(p, rsp, size);
+    write_frame_pointer(p, value, size);
+    return i + 1;
+}
+SIZED_WORDS(enter)
+SIZED_WORDS(leave)
+
+HANDLER(leave64)
+{
+    uint64_t rbp = p->gpr[REG_RBP];
+    void *host;
+    if (!tlb_hit(p, rbp, 8, MEM_READ, &host))
+        return leave_8(p, i);
+    p->gpr[REG_RBP] = host_load(host, 8);
+    p->gpr[REG_RSP] = rbp + 8;
+    return i + 1;
+}
+
+exec_fn *bind_stack(const struct insn *i, uint32_t mode)
+{
+    bool fast = (mode & MODE_DECODE) == DECODE_64 && i->opsize == 8;
+    unsigned n = size_index(i->opsize);
+    switch (i->attr->op) {
+    case OP_PUSH:
+        if (i->attr->operand[0].kind == OPERAND_IMM)
+            return fast ? push_i64 : push_i_sized[n];
+        if (!i->mod3)
+            return push_m_sized[n];
+        return fast ? push_r64 : push_r_sized[n];
+    case OP_POP:
+        if (!i->mod3)
+            return pop_m_sized[n];
+        return fast ? pop_r64 : pop_r_sized[n];
+    case OP_PUSHA:
+        return pusha_sized[n];
+    case OP_POPA:
+        return popa_sized[n];
+    case OP_PUSHF:
+        return pushf_sized[n];
+    case OP_ENTER:
+        return enter_sized[n];
+    default:
+        return fast ? leave64 : leave_sized[n];
+    }
+}
