@@ -140,6 +140,8 @@ struct vector_state {
 #define MODE_FLAT32    0x80u /* not 64-bit; ES, CS, SS and DS have base 0, limit 4 GiB, and are usable,
                                 readable and (but CS) writable */
 
+#define MODE_ALIGN     0x100u /* data accesses must be aligned: CR0.AM, RFLAGS.AC and CPL 3 */
+
 /* Reasons why the run loop must go instruction by instruction (p->slow). */
 #define SLOW_TF          0x1u
 #define SLOW_SHADOW      0x2u  /* interruptibility has STI or MOV SS blocking */
@@ -238,9 +240,15 @@ struct processor {
     uint64_t cr4_reserved;   /* CR4 bits that raise #GP when set, from the guest's CPUID */
     uint64_t efer_reserved;  /* likewise EFER */
     uint64_t xcr0_supported; /* bits that XSETBV accepts */
+    bool amd;                /* the guest's CPUID names AMD: SYSCALL and SYSRET work outside 64-bit
+                                mode too */
     struct vmcs vmcs;        /* level 0 */
 
     /* ---- derived and internal ---- */
+    struct {                 /* the state that TLB entries were made for, so that the caller's */
+        uint64_t cr0, cr3, cr4, efer; /* changes of anything else keep them */
+        uint64_t dr[4], dr7;
+    } translated;
     struct memory *memory;
     struct tlb_set *tlb_set; /* the current one */
     struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Handlers by operation. */
+#include "system.h"
+
+exec_fn *system_bind(const struct insn *i, uint32_t mode)
+{
+    /* What is missing (RSM, and VMX instructions while CR4.VMXE is reserved) raises #UD. */
+    static exec_fn *const handler[OP_COUNT] = {
+        [OP_MOV_FROM_SEG] = system_mov_from_seg,
+        [OP_MOV_TO_SEG] = system_mov_to_seg,
+        [OP_PUSH_SEG] = system_push_seg,
+        [OP_POP_SEG] = system_pop_seg,
+        [OP_LOAD_FAR] = system_load_far,
+        [OP_CALL_FAR] = system_call_far,
+        [OP_JMP_FAR] = system_jmp_far,
+        [OP_RET_FAR] = system_ret_far,
+        [OP_IRET] = system_iret,
+        [OP_INT] = system_int_n,
+        [OP_INT1] = system_int1,
+        [OP_INT3] = system_int3,
+        [OP_INTO] = system_into,
+        [OP_BOUND] = system_bound,
+        [OP_SYSCALL] = system_syscall,
+        [OP_SYSRET] = system_sysret,
+        [OP_SYSENTER] = system_sysenter,
+        [OP_SYSEXIT] = system_sysexit,
+        [OP_SWAPGS] = system_swapgs,
+        [OP_RDFSBASE] = system_rdfsbase,
+        [OP_RDGSBASE] = system_rdgsbase,
+        [OP_WRFSBASE] = system_wrfsbase,
+        [OP_WRGSBASE] = system_wrgsbase,
+        [OP_LGDT] = system_lgdt,
+        [OP_SGDT] = system_sgdt,
+        [OP_LIDT] = system_lidt,
+        [OP_SIDT] = system_sidt,
+        [OP_LLDT] = system_lldt,
+        [OP_SLDT] = system_sldt,
+        [OP_LTR] = system_ltr,
+        [OP_STR] = system_str,
+        [OP_LMSW] = system_lmsw,
+        [OP_SMSW] = system_smsw,
+        [OP_CLTS] = system_clts,
+        [OP_MOV_FROM_CR] = system_mov_from_cr,
+        [OP_MOV_TO_CR] = system_mov_to_cr,
+        [OP_MOV_FROM_DR] = system_mov_from_dr,
+        [OP_MOV_TO_DR] = system_mov_to_dr,
+        [OP_LAR] = system_lar,
+        [OP_LSL] = system_lsl,
+        [OP_VERR] = system_verr,
+        [OP_VERW] = system_verw,
+        [OP_ARPL] = system_arpl,
+        [OP_CLI] = system_cli,
+        [OP_STI] = system_sti,
+        [OP_CLAC] = system_clac,
+        [OP_STAC] = system_stac,
+        [OP_POPF] = system_popf,
+        [OP_HLT] = system_hlt,
+        [OP_CPUID] = system_cpuid,
+        [OP_RDMSR] = system_rdmsr,
+        [OP_WRMSR] = system_wrmsr,
+        [OP_RDTSC] = system_rdtsc,
+        [OP_RDTSCP] = system_rdtscp,
+        [OP_RDPMC] = system_rdpmc,
+        [OP_RDPID] = system_rdpid,
+        [OP_INVD] = system_invd,
+        [OP_WBINVD] = system_wbinvd,
+        [OP_INVLPG] = system_invlpg,
+        [OP_INVPCID] = system_invpcid,
+        [OP_MONITOR] = system_monitor,
+        [OP_MWAIT] = system_mwait,
+        [OP_VMCALL] = system_vmcall,
+        [OP_VMMCALL] = system_vmcall,
+    };
+    unsigned op = i->attr->op;
+    if (op == OP_IRET && i->opsize == 8 && (mode & MODE_DECODE) == DECODE_64)
+        return system_iret64;
+    return op < OP_COUNT && handler[op] ? handler[op] : exec_invalid;
+}
