@@ -124,6 +124,30 @@
                   BY_PREFIX(GENERAL("mfence", NOP, OPS_MODRM, FEATURE(SSE2))),                         \
                   BY_PREFIX(GENERAL("sfence", NOP, OPS_MODRM, FEATURE(SSE)))))
 
+/* ---------------------------------------------------------------- vector rows */
+
+/* Packed single, packed double. */
+#define PS_PD(name, ...) BY_PREFIX(SSE_ROW(name "ps", SSE, __VA_ARGS__), SSE_ROW(name "pd", SSE2, __VA_ARGS__))
+/* Packed and scalar, single and double, with ACCESS to the packed destination. */
+#define PACKED_SCALAR(name, access)                                                                    \
+    BY_PREFIX(SSE_FP(name "ps", SSE, OPS2(access(V), R(Wdq))), SSE_FP(name "pd", SSE2, OPS2(access(V), R(Wdq))), \
+              NATIVE_FP(name "ss", SSE, OPS2(RW(V), R(Wd))), NATIVE_FP(name "sd", SSE2, OPS2(RW(V), R(Wq))))
+#define COMPARE(name)                                                                                  \
+    BY_PREFIX(NATIVE(name "ss", SSE, OPS2(R(V), R(Wd)), COMPARES), NATIVE(name "sd", SSE2, OPS2(R(V), R(Wq)), COMPARES))
+#define COMPARES TRAITS(TRAIT_FP | TRAIT_EFLAGS_OUT), WRITES(OSZAPC), ROUNDS
+/* The same on MMX (since feature F) and, with 66, on XMM. */
+#define INTEGER(name, f)                                                                               \
+    BY_PREFIX(MMX_ROW(name, f, OPS2(RW(P), R(Q))), SSE_ROW(name, SSE2, OPS2(RW(V), R(Wdq))))
+#define INTEGER_LOW(name)                                                                              \
+    BY_PREFIX(MMX_ROW(name, MMX, OPS2(RW(P), R(Qd))), SSE_ROW(name, SSE2, OPS2(RW(V), R(Wdq))))
+#define SHIFT_IMMEDIATE(name)                                                                          \
+    BY_PREFIX(MMX_ROW(name, MMX, OPS2(RW(N), R(Iub))), NATIVE(name, SSE2, OPS2(RW(U), R(Iub))))
+/* A scalar move keeps the rest of a register, but a load clears it. */
+#define SCALAR_LOAD(name, f, memory)                                                                   \
+    BY_MOD(NATIVE(name, f, OPS2(W(V), R(memory))), NATIVE(name, f, OPS2(RW(V), R(U))))
+#define SCALAR_STORE(name, f, memory)                                                                  \
+    BY_MOD(NATIVE(name, f, OPS2(W(memory), R(V))), NATIVE(name, f, OPS2(RW(U), R(V))))
+
 const struct entry opcodes_0f[256] = {
     [0x00] = GROUP6,
     [0x01] = GROUP7,
@@ -138,7 +162,19 @@ const struct entry opcodes_0f[256] = {
     [0x09] = SYSTEM("wbinvd", WBINVD, PRIVILEGED, OPS0, SETS(STATE)),
     /* 0F 0B (UD2), 0F B9 (UD1) and 0F FF (UD0) are #UD as any other hole. */
     [0x0d] = HINT_MEM("prefetch"),
-    VECTOR_0F_10,
+    [0x10] = BY_PREFIX(NATIVE("movups", SSE, OPS2(W(V), R(Wdq))), NATIVE("movupd", SSE2, OPS2(W(V), R(Wdq))),
+                       SCALAR_LOAD("movss", SSE, Md), SCALAR_LOAD("movsd", SSE2, Mq)),
+    [0x11] = BY_PREFIX(NATIVE("movups", SSE, OPS2(W(Wdq), R(V))), NATIVE("movupd", SSE2, OPS2(W(Wdq), R(V))),
+                       SCALAR_STORE("movss", SSE, Md), SCALAR_STORE("movsd", SSE2, Mq)),
+    [0x12] = BY_PREFIX(BY_MOD(NATIVE("movlps", SSE, OPS2(RW(V), R(Mq))), NATIVE("movhlps", SSE, OPS2(RW(V), R(U)))),
+                       NATIVE("movlpd", SSE2, OPS2(RW(V), R(Mq))),
+                       SSE_ROW("movsldup", SSE3, OPS2(W(V), R(Wdq))), NATIVE("movddup", SSE3, OPS2(W(V), R(Wq)))),
+    [0x13] = BY_PREFIX(NATIVE("movlps", SSE, OPS2(W(Mq), R(V))), NATIVE("movlpd", SSE2, OPS2(W(Mq), R(V)))),
+    [0x14] = PS_PD("unpckl", OPS2(RW(V), R(Wdq))),
+    [0x15] = PS_PD("unpckh", OPS2(RW(V), R(Wdq))),
+    [0x16] = BY_PREFIX(BY_MOD(NATIVE("movhps", SSE, OPS2(RW(V), R(Mq))), NATIVE("movlhps", SSE, OPS2(RW(V), R(U)))),
+                       NATIVE("movhpd", SSE2, OPS2(RW(V), R(Mq))), SSE_ROW("movshdup", SSE3, OPS2(W(V), R(Wdq)))),
+    [0x17] = BY_PREFIX(NATIVE("movhps", SSE, OPS2(W(Mq), R(V))), NATIVE("movhpd", SSE2, OPS2(W(Mq), R(V)))),
     [0x18] = HINT_MEM("prefetch"), [0x19] = HINT("nop"), [0x1a] = HINT("nop"), [0x1b] = HINT("nop"),
     [0x1c] = HINT("nop"), [0x1d] = HINT("nop"), [0x1e] = HINT("nop"), [0x1f] = HINT("nop"),
 
@@ -150,7 +186,20 @@ const struct entry opcodes_0f[256] = {
                     UNDEFINES(OSZAPC), SETS(STATE)),
     [0x23] = SYSTEM("mov", MOV_TO_DR, PRIVILEGED | ENDS, OPS2(W(Dd), R(Rc)), SIZE_N,
                     UNDEFINES(OSZAPC), SETS(STATE)),
-    VECTOR_0F_28,
+    [0x28] = PS_PD("mova", OPS2(W(V), R(Wdq))),
+    [0x29] = PS_PD("mova", OPS2(W(Wdq), R(V))),
+    [0x2a] = BY_PREFIX(MMX_ROW("cvtpi2ps", SSE, OPS2(RW(V), R(Q)), TRAITS(TRAIT_FP)),
+                       MMX_ROW("cvtpi2pd", SSE2, OPS2(W(V), R(Q)), TRAITS(TRAIT_FP)),
+                       NATIVE_FP("cvtsi2ss", SSE, OPS2(RW(V), R(Ey))), NATIVE_FP("cvtsi2sd", SSE2, OPS2(RW(V), R(Ey)))),
+    [0x2b] = PS_PD("movnt", OPS2(W(Mdq), R(V))),
+    [0x2c] = BY_PREFIX(MMX_ROW("cvttps2pi", SSE, OPS2(W(P), R(Wq)), TRAITS(TRAIT_FP)),
+                       MMX_ROW("cvttpd2pi", SSE2, OPS2(W(P), R(Wdq)), TRAITS(TRAIT_FP | TRAIT_ALIGNED)),
+                       NATIVE_FP("cvttss2si", SSE, OPS2(W(Gy), R(Wd))), NATIVE_FP("cvttsd2si", SSE2, OPS2(W(Gy), R(Wq)))),
+    [0x2d] = BY_PREFIX(MMX_ROW("cvtps2pi", SSE, OPS2(W(P), R(Wq)), TRAITS(TRAIT_FP)),
+                       MMX_ROW("cvtpd2pi", SSE2, OPS2(W(P), R(Wdq)), TRAITS(TRAIT_FP | TRAIT_ALIGNED)),
+                       NATIVE_FP("cvtss2si", SSE, OPS2(W(Gy), R(Wd))), NATIVE_FP("cvtsd2si", SSE2, OPS2(W(Gy), R(Wq)))),
+    [0x2e] = COMPARE("ucomi"),
+    [0x2f] = COMPARE("comi"),
     [0x30] = SYSTEM("wrmsr", WRMSR, PRIVILEGED | ENDS, OPS0, USES(RAX | RCX | RDX), SETS(STATE)),
     [0x31] = SYSTEM("rdtsc", RDTSC, 0, OPS0, USES(STATE), SETS(RAX | RDX)),
     [0x32] = SYSTEM("rdmsr", RDMSR, PRIVILEGED, OPS0, USES(RCX | STATE), SETS(RAX | RDX)),
@@ -159,11 +208,52 @@ const struct entry opcodes_0f[256] = {
     [0x35] = SYSTEM("sysexit", SYSEXIT, PRIVILEGED | PROTECTED | BRANCH, OPS0,
                     USES(RCX | RDX | STATE), SETS(RSP | STATE)),
     BY_CONDITION(CMOV, 0x40),
-    VECTOR_0F_50,
-    VECTOR_0F_60,
-    VECTOR_0F_70,
+    [0x50] = BY_PREFIX(NATIVE("movmskps", SSE, OPS2(W(Gy), R(U))), NATIVE("movmskpd", SSE2, OPS2(W(Gy), R(U)))),
+    [0x51] = PACKED_SCALAR("sqrt", W),
+    [0x52] = BY_PREFIX([0] = SSE_ROW("rsqrtps", SSE, OPS2(W(V), R(Wdq))), [2] = NATIVE("rsqrtss", SSE, OPS2(RW(V), R(Wd)))),
+    [0x53] = BY_PREFIX([0] = SSE_ROW("rcpps", SSE, OPS2(W(V), R(Wdq))), [2] = NATIVE("rcpss", SSE, OPS2(RW(V), R(Wd)))),
+    [0x54] = PS_PD("and", OPS2(RW(V), R(Wdq))),
+    [0x55] = PS_PD("andn", OPS2(RW(V), R(Wdq))),
+    [0x56] = PS_PD("or", OPS2(RW(V), R(Wdq))),
+    [0x57] = PS_PD("xor", OPS2(RW(V), R(Wdq))),
+    [0x58] = PACKED_SCALAR("add", RW),
+    [0x59] = PACKED_SCALAR("mul", RW),
+    [0x5a] = BY_PREFIX(NATIVE_FP("cvtps2pd", SSE2, OPS2(W(V), R(Wq))), SSE_FP("cvtpd2ps", SSE2, OPS2(W(V), R(Wdq))),
+                       NATIVE_FP("cvtss2sd", SSE2, OPS2(RW(V), R(Wd))), NATIVE_FP("cvtsd2ss", SSE2, OPS2(RW(V), R(Wq)))),
+    [0x5b] = BY_PREFIX(SSE_FP("cvtdq2ps", SSE2, OPS2(W(V), R(Wdq))), SSE_FP("cvtps2dq", SSE2, OPS2(W(V), R(Wdq))),
+                       SSE_FP("cvttps2dq", SSE2, OPS2(W(V), R(Wdq)))),
+    [0x5c] = PACKED_SCALAR("sub", RW),
+    [0x5d] = PACKED_SCALAR("min", RW),
+    [0x5e] = PACKED_SCALAR("div", RW),
+    [0x5f] = PACKED_SCALAR("max", RW),
+    [0x60] = INTEGER_LOW("punpcklbw"), [0x61] = INTEGER_LOW("punpcklwd"), [0x62] = INTEGER_LOW("punpckldq"),
+    [0x63] = INTEGER("packsswb", MMX), [0x64] = INTEGER("pcmpgtb", MMX), [0x65] = INTEGER("pcmpgtw", MMX),
+    [0x66] = INTEGER("pcmpgtd", MMX), [0x67] = INTEGER("packuswb", MMX), [0x68] = INTEGER("punpckhbw", MMX),
+    [0x69] = INTEGER("punpckhwd", MMX), [0x6a] = INTEGER("punpckhdq", MMX), [0x6b] = INTEGER("packssdw", MMX),
+    [0x6c] = BY_PREFIX([1] = SSE_ROW("punpcklqdq", SSE2, OPS2(RW(V), R(Wdq)))),
+    [0x6d] = BY_PREFIX([1] = SSE_ROW("punpckhqdq", SSE2, OPS2(RW(V), R(Wdq)))),
+    [0x6e] = BY_PREFIX(BY_W(MMX_ROW("movd", MMX, OPS2(W(P), R(Ey))), MMX_ROW("movq", MMX, OPS2(W(P), R(Ey)))),
+                       BY_W(NATIVE("movd", SSE2, OPS2(W(V), R(Ey))), NATIVE("movq", SSE2, OPS2(W(V), R(Ey))))),
+    [0x6f] = BY_PREFIX(MMX_ROW("movq", MMX, OPS2(W(P), R(Q))), SSE_ROW("movdqa", SSE2, OPS2(W(V), R(Wdq))),
+                       NATIVE("movdqu", SSE2, OPS2(W(V), R(Wdq)))),
+    [0x70] = BY_PREFIX(MMX_ROW("pshufw", SSE, OPS3(W(P), R(Q), R(Iub))), SSE_ROW("pshufd", SSE2, OPS3(W(V), R(Wdq), R(Iub))),
+                       SSE_ROW("pshufhw", SSE2, OPS3(W(V), R(Wdq), R(Iub))),
+                       SSE_ROW("pshuflw", SSE2, OPS3(W(V), R(Wdq), R(Iub)))),
+    [0x71] = BY_REG([2] = SHIFT_IMMEDIATE("psrlw"), [4] = SHIFT_IMMEDIATE("psraw"), [6] = SHIFT_IMMEDIATE("psllw")),
+    [0x72] = BY_REG([2] = SHIFT_IMMEDIATE("psrld"), [4] = SHIFT_IMMEDIATE("psrad"), [6] = SHIFT_IMMEDIATE("pslld")),
+    [0x73] = BY_REG([2] = SHIFT_IMMEDIATE("psrlq"), [3] = BY_PREFIX([1] = NATIVE("psrldq", SSE2, OPS2(RW(U), R(Iub)))),
+                    [6] = SHIFT_IMMEDIATE("psllq"), [7] = BY_PREFIX([1] = NATIVE("pslldq", SSE2, OPS2(RW(U), R(Iub))))),
+    [0x74] = INTEGER("pcmpeqb", MMX), [0x75] = INTEGER("pcmpeqw", MMX), [0x76] = INTEGER("pcmpeqd", MMX),
+    [0x77] = BY_PREFIX(VECTOR("emms", EMMS, MMX, OPS0, USES(X87_STATE), SETS(X87_STATE))),
     [0x78] = BY_PREFIX(VMX("vmread", VMREAD, OPS2(W(Ev), R(Gv)), WRITES(OSZAPC))),
     [0x79] = BY_PREFIX(VMX("vmwrite", VMWRITE, OPS2(R(Gv), R(Ev)), WRITES(OSZAPC))),
+    [0x7c] = BY_PREFIX([1] = SSE_FP("haddpd", SSE3, OPS2(RW(V), R(Wdq))), [3] = SSE_FP("haddps", SSE3, OPS2(RW(V), R(Wdq)))),
+    [0x7d] = BY_PREFIX([1] = SSE_FP("hsubpd", SSE3, OPS2(RW(V), R(Wdq))), [3] = SSE_FP("hsubps", SSE3, OPS2(RW(V), R(Wdq)))),
+    [0x7e] = BY_PREFIX(BY_W(MMX_ROW("movd", MMX, OPS2(W(Ey), R(P))), MMX_ROW("movq", MMX, OPS2(W(Ey), R(P)))),
+                       BY_W(NATIVE("movd", SSE2, OPS2(W(Ey), R(V))), NATIVE("movq", SSE2, OPS2(W(Ey), R(V)))),
+                       NATIVE("movq", SSE2, OPS2(W(V), R(Wq)))),
+    [0x7f] = BY_PREFIX(MMX_ROW("movq", MMX, OPS2(W(Q), R(P))), SSE_ROW("movdqa", SSE2, OPS2(W(Wdq), R(V))),
+                       NATIVE("movdqu", SSE2, OPS2(W(Wdq), R(V)))),
     BY_CONDITION(JCC_NEAR, 0x80),
     BY_CONDITION(SETCC, 0x90),
     [0xa0] = PUSH_SEGMENT,
@@ -212,8 +302,35 @@ const struct entry opcodes_0f[256] = {
     [0xc7] = GROUP9,
     [0xc8] = BSWAP, [0xc9] = BSWAP, [0xca] = BSWAP, [0xcb] = BSWAP,
     [0xcc] = BSWAP, [0xcd] = BSWAP, [0xce] = BSWAP, [0xcf] = BSWAP,
-    VECTOR_0F_C2,
-    VECTOR_0F_D0,
-    VECTOR_0F_E0,
-    VECTOR_0F_F0,
+    [0xc2] = BY_PREFIX(SSE_FP("cmpps", SSE, OPS3(RW(V), R(Wdq), R(Iub))), SSE_FP("cmppd", SSE2, OPS3(RW(V), R(Wdq), R(Iub))),
+                       NATIVE_FP("cmpss", SSE, OPS3(RW(V), R(Wd), R(Iub))), NATIVE_FP("cmpsd", SSE2, OPS3(RW(V), R(Wq), R(Iub)))),
+    [0xc4] = BY_PREFIX(BY_MOD(MMX_ROW("pinsrw", SSE, OPS3(RW(P), R(Mw), R(Iub))), MMX_ROW("pinsrw", SSE, OPS3(RW(P), R(Ry), R(Iub)))),
+                       BY_MOD(NATIVE("pinsrw", SSE2, OPS3(RW(V), R(Mw), R(Iub))), NATIVE("pinsrw", SSE2, OPS3(RW(V), R(Ry), R(Iub))))),
+    [0xc5] = BY_PREFIX(MMX_ROW("pextrw", SSE, OPS3(W(Gy), R(N), R(Iub))), NATIVE("pextrw", SSE2, OPS3(W(Gy), R(U), R(Iub)))),
+    [0xc6] = PS_PD("shuf", OPS3(RW(V), R(Wdq), R(Iub))),
+    [0xd0] = BY_PREFIX([1] = SSE_FP("addsubpd", SSE3, OPS2(RW(V), R(Wdq))), [3] = SSE_FP("addsubps", SSE3, OPS2(RW(V), R(Wdq)))),
+    [0xd1] = INTEGER("psrlw", MMX), [0xd2] = INTEGER("psrld", MMX), [0xd3] = INTEGER("psrlq", MMX),
+    [0xd4] = INTEGER("paddq", SSE2), [0xd5] = INTEGER("pmullw", MMX),
+    [0xd6] = BY_PREFIX([1] = NATIVE("movq", SSE2, OPS2(W(Wq), R(V))), [2] = MMX_ROW("movq2dq", SSE2, OPS2(W(V), R(N))),
+                       [3] = MMX_ROW("movdq2q", SSE2, OPS2(W(P), R(U)))),
+    [0xd7] = BY_PREFIX(MMX_ROW("pmovmskb", SSE, OPS2(W(Gy), R(N))), NATIVE("pmovmskb", SSE2, OPS2(W(Gy), R(U)))),
+    [0xd8] = INTEGER("psubusb", MMX), [0xd9] = INTEGER("psubusw", MMX), [0xda] = INTEGER("pminub", SSE),
+    [0xdb] = INTEGER("pand", MMX), [0xdc] = INTEGER("paddusb", MMX), [0xdd] = INTEGER("paddusw", MMX),
+    [0xde] = INTEGER("pmaxub", SSE), [0xdf] = INTEGER("pandn", MMX), [0xe0] = INTEGER("pavgb", SSE),
+    [0xe1] = INTEGER("psraw", MMX), [0xe2] = INTEGER("psrad", MMX), [0xe3] = INTEGER("pavgw", SSE),
+    [0xe4] = INTEGER("pmulhuw", SSE), [0xe5] = INTEGER("pmulhw", MMX),
+    [0xe6] = BY_PREFIX([1] = SSE_FP("cvttpd2dq", SSE2, OPS2(W(V), R(Wdq))), [2] = NATIVE("cvtdq2pd", SSE2, OPS2(W(V), R(Wq))),
+                       [3] = SSE_FP("cvtpd2dq", SSE2, OPS2(W(V), R(Wdq)))),
+    [0xe7] = BY_PREFIX(MMX_ROW("movntq", SSE, OPS2(W(Mq), R(P))), SSE_ROW("movntdq", SSE2, OPS2(W(Mdq), R(V)))),
+    [0xe8] = INTEGER("psubsb", MMX), [0xe9] = INTEGER("psubsw", MMX), [0xea] = INTEGER("pminsw", SSE),
+    [0xeb] = INTEGER("por", MMX), [0xec] = INTEGER("paddsb", MMX), [0xed] = INTEGER("paddsw", MMX),
+    [0xee] = INTEGER("pmaxsw", SSE), [0xef] = INTEGER("pxor", MMX),
+    [0xf0] = BY_PREFIX([3] = NATIVE("lddqu", SSE3, OPS2(W(V), R(Mdq)))),
+    [0xf1] = INTEGER("psllw", MMX), [0xf2] = INTEGER("pslld", MMX), [0xf3] = INTEGER("psllq", MMX),
+    [0xf4] = INTEGER("pmuludq", SSE2), [0xf5] = INTEGER("pmaddwd", MMX), [0xf6] = INTEGER("psadbw", SSE),
+    [0xf7] = BY_PREFIX(VECTOR("maskmovq", MASKMOV, SSE, OPS2(R(P), R(N)), USES(RDI | X87_STATE), SETS(MEMORY | X87_STATE)),
+                       VECTOR("maskmovdqu", MASKMOV, SSE2, OPS2(R(V), R(U)), USES(RDI), SETS(MEMORY))),
+    [0xf8] = INTEGER("psubb", MMX), [0xf9] = INTEGER("psubw", MMX), [0xfa] = INTEGER("psubd", MMX),
+    [0xfb] = INTEGER("psubq", SSE2), [0xfc] = INTEGER("paddb", MMX), [0xfd] = INTEGER("paddw", MMX),
+    [0xfe] = INTEGER("paddd", MMX),
 };
