@@ -329,6 +329,9 @@ static void run_step(struct processor *p)
     uint64_t linear = code_linear(p);
     p->insn = NULL;
     p->link = NULL;
+    /* A trap of an instruction that the caller finished, or that came in with the state. */
+    if (p->pending_debug && !(p->interruptibility & BLOCKING_BY_MOV_SS))
+        debug_after_instruction(p, false);
     if (p->slow & SLOW_BREAKPOINT && !(p->slow & SLOW_REPLAY))
         debug_check_fetch(p, linear);
     replay_begin(p);
@@ -341,13 +344,13 @@ static void run_step(struct processor *p)
     p->step_rf = 0;
     if (next)
         p->rip = insn_next_rip(p, i);
-    p->insn = NULL;
     p->link = NULL;
     p->icount++;
     replay_finish(p);
     p->interruptibility &= ~shadow;
     if ((tf || p->pending_debug) && !(p->interruptibility & BLOCKING_BY_MOV_SS))
         debug_after_instruction(p, tf);
+    p->insn = NULL;
     processor_update_slow(p);
 }
 

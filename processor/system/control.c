@@ -249,7 +249,7 @@ const struct insn *system_clts(struct processor *p, const struct insn *i)
         return i + 1;
     }
     p->cr0 &= ~CR0_TS;
-    translation_remember(p);
+    p->translated.cr0 = p->cr0;
     return i + 1;
 }
 

@@ -165,10 +165,7 @@ const struct insn *system_mov_to_dr(struct processor *p, const struct insn *i)
         else
             p->dr7 = (value & DR7_WRITE) | DR7_FIXED;
     }
-    /* A page with a data breakpoint has no fast TLB entry. */
-    if (number != 6 && (p->dr7 | p->translated.dr7) & 0xff)
-        tlb_flush_all(p);
-    translation_remember(p);
+    select_tlb(p); /* data breakpoints keep accesses from the fast path */
     update_slow(p);
     return insn_resync(p, i);
 }

@@ -25,6 +25,33 @@ static bool all_flat(const struct processor *p)
     return true;
 }
 
+static bool data_breakpoint_enabled(const struct processor *p)
+{
+    for (unsigned n = 0; n < 4; n++)
+        if (p->dr7 >> (2 * n) & 3 && p->dr7 >> (16 + 4 * n) & 1) /* writes, or all accesses */
+            return true;
+    return false;
+}
+
+void select_tlb_slow(struct processor *p)
+{
+    if (!p->tlb_set) {
+        p->tlb = NULL;
+        return;
+    }
+    struct tlb_set *set = p->tlb_set;
+    if (!(p->mode & MODE_ALIGN) && !data_breakpoint_enabled(p)) {
+        p->tlb = &set->class[tlb_class(p, p->cpl)];
+        return;
+    }
+    /* This context serves all privilege levels: what another one may fetch has to go. */
+    struct tlb *t = &set->class[TLB_SLOW];
+    for (unsigned n = 0; n < TLB_ENTRIES; n++)
+        t->entry[n].fetch = (uint64_t)(n ^ 1) << PAGE_BITS;
+    memset(t->jump, 0, sizeof t->jump);
+    p->tlb = t;
+}
+
 void processor_update_mode(struct processor *p)
 {
     const struct segment *s = p->segment;
@@ -67,9 +94,7 @@ void processor_update_slow(struct processor *p)
 static bool translation_changed(struct processor *p)
 {
     bool changed = p->translated.cr0 != p->cr0 || p->translated.cr3 != p->cr3 ||
-                   p->translated.cr4 != p->cr4 || p->translated.efer != p->msr.efer ||
-                   p->translated.dr7 != p->dr7 ||
-                   memcmp(p->translated.dr, p->dr, sizeof p->dr) != 0;
+                   p->translated.cr4 != p->cr4 || p->translated.efer != p->msr.efer;
     translation_remember(p);
     return changed;
 }

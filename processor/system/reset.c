@@ -11,7 +11,6 @@ static void set_default_features(struct processor *p)
     const uint64_t cr4_known = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |
                                CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |
                                CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP;
-    p->phys_bits = 40;
     p->cr4_reserved = ~cr4_known;
     p->efer_reserved = ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
     p->xcr0_supported = 7;
@@ -53,7 +52,7 @@ void processor_reset(struct processor *p, bool init)
         memset(&p->msr, 0, sizeof p->msr);
         p->msr.pat = PAT_RESET;
         p->vmcs.entry_interruption_info = 0;
-        if (!p->phys_bits)
+        if (!p->cr4_reserved)
             set_default_features(p);
         vector_reset(p);
     }
