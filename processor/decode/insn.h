@@ -8,6 +8,8 @@
 
 #include "common/base/base.h"
 
+#include <signal.h>
+
 struct processor;
 struct insn;
 
@@ -19,10 +21,44 @@ typedef const struct insn *exec_fn(struct processor *p, const struct insn *i);
  * arithmetic free of branches: REG_NONE always holds 0; REG_CODE holds the RIP that corresponds to
  * offset 0 of the code page being run, for RIP-relative operands. */
 enum {
-    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-    REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+    GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+    GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15,
     REG_NONE, REG_CODE, REG_SLOTS
 };
+/* The C library's <sys/ucontext.h> (which <signal.h> and GLib include) has enumerators and macros of
+ * the usual names, with other values: it is included above, and its macros are replaced here. */
+#undef REG_RAX
+#undef REG_RCX
+#undef REG_RDX
+#undef REG_RBX
+#undef REG_RSP
+#undef REG_RBP
+#undef REG_RSI
+#undef REG_RDI
+#undef REG_R8
+#undef REG_R9
+#undef REG_R10
+#undef REG_R11
+#undef REG_R12
+#undef REG_R13
+#undef REG_R14
+#undef REG_R15
+#define REG_RAX GPR_RAX
+#define REG_RCX GPR_RCX
+#define REG_RDX GPR_RDX
+#define REG_RBX GPR_RBX
+#define REG_RSP GPR_RSP
+#define REG_RBP GPR_RBP
+#define REG_RSI GPR_RSI
+#define REG_RDI GPR_RDI
+#define REG_R8  GPR_R8
+#define REG_R9  GPR_R9
+#define REG_R10 GPR_R10
+#define REG_R11 GPR_R11
+#define REG_R12 GPR_R12
+#define REG_R13 GPR_R13
+#define REG_R14 GPR_R14
+#define REG_R15 GPR_R15
 #define REG_HIGH 0x40 /* in insn.reg/.rm of a byte operand: bits 15:8 (AH, CH, DH, BH) of reg & 15 */
 
 /* Segment registers, as the Sreg field has them, then the two system segments. */
