@@ -14,6 +14,9 @@ struct pci_host;
 #define PCI_BARS        6
 #define PCI_MSIX_MAX    16 /* vectors of a function */
 
+/* The class code (base class << 8 | subclass) and revision as config dword 8 holds them. */
+#define PCI_CLASS(code, revision) ((uint32_t)(code) << 16 | (revision))
+
 struct msix_entry {
     uint64_t address;
     uint32_t data;
@@ -30,6 +33,7 @@ struct pci_function {
     bool bar_64[PCI_BARS];
     bool bar_mapped[PCI_BARS];       /* at bar[n].base */
     uint64_t bar_assigned[PCI_BARS]; /* the address that the host gave it at start */
+    unsigned capability_length;      /* of the capability added last */
     uint8_t slot;                    /* device number on bus 0 */
     bool intx_level;
     unsigned msix_count;
@@ -61,6 +65,9 @@ bool pci_function_init(struct pci_function *f, const struct device_class *class,
                        const char *id, int slot, uint16_t vendor, uint16_t device,
                        uint32_t class_revision, uint16_t subsystem_vendor, uint16_t subsystem);
 
+/* Undoes pci_function_init and what was added since, for a constructor that fails. */
+void pci_function_discard(struct pci_function *f);
+
 /* Gives F a memory BAR of SIZE (a power of two, at least 4 KiB) whose accesses go to OPS.  It is
  * assigned an address at once, in the 32-bit hole or, when WIDE, in the 64-bit window, and decoded
  * from the start, so that guests without firmware find it usable.  False when no room is left. */
@@ -82,6 +89,8 @@ extern const struct region_ops pci_msix_region_ops;
  * off).  With the device's lock held. */
 void pci_msix_signal(struct pci_function *f, unsigned vector);
 bool pci_msix_enabled(const struct pci_function *f);
+/* Gives F interrupt pin A, for its interrupts without MSI-X. */
+void pci_use_intx(struct pci_function *f);
 /* Drives INTx pin A; the line is the OR of its functions.  With the device's lock held. */
 void pci_set_intx(struct pci_function *f, bool level);
 
@@ -102,10 +111,12 @@ void pci_function_loaded(struct pci_function *f);
 
 /* The host's part of plugging in: a slot number, or -1; and room for a BAR, or 0. */
 int pci_host_plug(struct pci_host *h, struct pci_function *f, int slot);
+void pci_host_unplug(struct pci_host *h, struct pci_function *f);
 uint64_t pci_host_assign(struct pci_host *h, uint64_t size, bool wide);
 /* F's contribution to its interrupt line. */
 void pci_host_set_line(struct pci_host *h, unsigned slot, bool level);
-/* Acts on a change of the MSI-X message control word: sends what is no longer masked. */
+/* Acts on a change of the MSI-X message control word or of bus mastering: sends what is no longer
+ * masked. */
 void pci_msix_control_changed(struct pci_function *f);
 
 #endif

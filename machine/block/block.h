@@ -43,8 +43,7 @@ struct block_request {
     uint64_t progress;
     uint8_t step;
     int result;
-    struct iovec *zeroes;
-    unsigned zeroes_count;
+    struct iovec zeroes;
 };
 
 /* Opens the image at PATH and locks it: shared when READONLY, else exclusively, against every other

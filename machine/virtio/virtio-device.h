@@ -134,8 +134,10 @@ bool virtio_device_init(struct virtio_device *v, const struct device_class *clas
                         const struct virtio_ops *ops, struct machine *m, const char *id,
                         uint64_t offered, unsigned queues, unsigned size, GMainContext *context,
                         GError **error);
-/* Lets go of the common part's resources. */
+/* Lets go of the common part's resources, for the class's free. */
 void virtio_device_clear(struct virtio_device *v);
+/* Undoes virtio_device_init, for a constructor that fails after it. */
+void virtio_device_discard(struct virtio_device *v);
 
 /* For the class tables: what every virtio device does there. */
 void virtio_device_reset(struct device *d);
@@ -177,21 +179,5 @@ void virtqueue_flush(struct virtqueue *q);
 size_t virtio_chain_read(const struct virtio_chain *c, uint64_t offset, void *to, size_t length);
 size_t virtio_chain_write(struct machine *m, const struct virtio_chain *c, uint64_t offset,
                           const void *from, size_t length);
-
-/* ---- between the files of the transport ---- */
-
-/* Takes Q into use with the addresses in its registers; false when they are not ring memory. */
-bool virtqueue_attach(struct virtqueue *q);
-/* Q's registers and progress as after reset. */
-void virtqueue_reset(struct virtqueue *q);
-/* Sends the interrupt for VECTOR and sets ISR_BITS. */
-void virtio_interrupt(struct virtio_device *v, uint16_t vector, uint8_t isr_bits);
-/* Ends a device or queue reset that waited for chains in flight. */
-void virtio_drained(struct virtio_device *v);
-
-/* The PCI transport: the function's BARs and capabilities; its registers; and the places where
- * queues are notified, kept up to date. */
-bool virtio_pci_init(struct virtio_device *v);
-void virtio_pci_update_notify(struct virtio_device *v);
 
 #endif

@@ -14,7 +14,7 @@
 
 struct character;
 
-struct virtio_blk_config {
+struct virtio_blk_options {
     const char *path; /* a raw image file or a block device */
     bool readonly;
     const char *serial; /* what "get id" answers, at most 20 bytes; NULL for the device's id */
@@ -24,7 +24,7 @@ struct virtio_blk_config {
 #define VIRTIO_BLK_QUEUES_MAX 8
 
 /* A disk (virtio 1.2, 5.2).  I/O runs on a thread of the device's own. */
-struct device *virtio_blk_new(struct machine *m, const char *id, const struct virtio_blk_config *c,
+struct device *virtio_blk_new(struct machine *m, const char *id, const struct virtio_blk_options *o,
                               GError **error);
 /* Takes over the image's present size after it grew or shrank, and tells the guest. */
 bool virtio_blk_resized(struct device *d, GError **error);
