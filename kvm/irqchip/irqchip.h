@@ -46,8 +46,8 @@ struct irqchip_services {
 
 /* Creates the chips of one VM.  SPLIT (KVM_CAP_SPLIT_IRQCHIP) leaves out PIC, IOAPIC and default
  * routes; PINS is then the number of IOAPIC pins user space keeps GSIs 0.. for (at most 480, else
- * NULL with errno EINVAL).  SERVICES must outlive the chip.  Threads are started when first needed.
- * NULL: out of memory or descriptors. */
+ * NULL with errno EINVAL).  SERVICES must outlive the chip.  Starts one thread, for timers and
+ * irqfds, with all signals blocked.  NULL: errno says why (memory, descriptors, threads). */
 struct irqchip *irqchip_create(const struct irqchip_services *services, bool split, unsigned pins);
 /* All vCPUs have stopped for good.  Frees remaining LAPICs' timers, but not LAPICs (lapic_free
  * first). */
@@ -73,9 +73,9 @@ int irqchip_set_line(struct irqchip *chip, enum irq_source source, uint32_t gsi,
  */
 int irqchip_signal_msi(struct irqchip *chip, const struct kvm_msi *msi);
 
-/* KVM_SET_GSI_ROUTING: replaces all routes, or none if an entry is wrong.  -EINVAL: a GSI beyond
- * KVM_MAX_IRQ_ROUTES - 1, unknown chip, pin, type or flag, a second entry that may not share its
- * GSI; -E2BIG: more than KVM_MAX_IRQ_ROUTES; -ENOMEM. */
+/* KVM_SET_GSI_ROUTING: replaces all routes, or none if an entry is wrong.  -EINVAL: more
+ * than IRQCHIP_MAX_ROUTES entries, a GSI not below that, unknown chip, pin, type or flag, a second
+ * entry that may not share its GSI; -ENOMEM. */
 #define IRQCHIP_MAX_ROUTES 4096 /* also KVM_CAP_IRQ_ROUTING's answer */
 int irqchip_set_routing(struct irqchip *chip, const struct kvm_irq_routing_entry *entries,
                         uint32_t count, uint32_t flags);

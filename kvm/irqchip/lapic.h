@@ -30,6 +30,7 @@ struct lapic_features {
     bool x2apic;
     bool tsc_deadline;
     unsigned phys_bits;
+    bool cmci; /* MCG_CAP says that there are corrected-error interrupts: an LVT entry more */
 };
 void lapic_set_features(struct lapic *l, const struct lapic_features *features);
 
@@ -70,5 +71,8 @@ bool lapic_accepts_extint(const struct lapic *l);
 /* The guest's TSC (its offset, scaling or frequency) was changed: recomputes the deadline's time.
  */
 void lapic_tsc_changed(struct lapic *l);
+
+/* A corrected machine check was logged: delivers the LVT entry for it.  From any thread. */
+void lapic_signal_cmci(struct lapic *l);
 
 #endif
