@@ -469,7 +469,10 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
         .base = REG_NONE,
         .index = REG_NONE,
     };
-    i->prefixes = c.prefixes | (c.seg != SEG_COUNT ? PREFIX_SEG : 0);
+    /* Of F2 and F3 the last counts, which may also be VEX.pp's. */
+    i->prefixes = c.prefixes & (uint8_t)~(PREFIX_REP | PREFIX_REPNE);
+    i->prefixes |= c.rep == 0xf3 ? PREFIX_REP : c.rep ? PREFIX_REPNE : 0;
+    i->prefixes |= c.seg != SEG_COUNT ? PREFIX_SEG : 0;
     i->addrsize = (uint8_t)((mode == DECODE_64   ? 8
                              : mode == DECODE_32 ? 4
                                                  : 2));
