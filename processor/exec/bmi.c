@@ -5,7 +5,7 @@
  */
 #include "exec.h"
 
-ALWAYS_INLINE uint64_t truncate(uint64_t value, unsigned size)
+ALWAYS_INLINE uint64_t truncate_to(uint64_t value, unsigned size)
 {
     return size == 8 ? value : (uint32_t)value;
 }
@@ -47,7 +47,7 @@ ALWAYS_INLINE const struct insn *blsi(struct processor *p, const struct insn *i,
 }
 ALWAYS_INLINE const struct insn *blsmsk(struct processor *p, const struct insn *i, unsigned size)
 {
-    uint64_t source = rm_read(p, i, size), result = truncate(source ^ (source - 1), size);
+    uint64_t source = rm_read(p, i, size), result = truncate_to(source ^ (source - 1), size);
     set_flags(p, result, source == 0, size);
     reg_write(p, insn_vvvv(i), result, size);
     return i + 1;

@@ -66,7 +66,7 @@ HANDLER(fence)
 
 /* PAUSE exits by its own control, or when a loop of it at CPL 0 runs longer than the window (pause-
  * loop exiting, SDM volume 3, 26.1.3; the gap is counted in instructions, the window in PAUSEs). */
-HANDLER(pause)
+HANDLER(pause_hint)
 {
     if (p->intercepts & INTERCEPT_PAUSE)
         vm_exit(p, EXIT_REASON_PAUSE, 0);
@@ -118,7 +118,7 @@ exec_fn *bind_misc(const struct insn *i, uint32_t mode)
     static exec_fn *const table[] = {
         [OP_LAHF] = lahf,     [OP_SAHF] = sahf,   [OP_SALC] = salc,       [OP_CLC] = clc,
         [OP_STC] = stc,       [OP_CMC] = cmc,     [OP_CLD] = cld,         [OP_STD] = std,
-        [OP_NOP] = nop,       [OP_PAUSE] = pause, [OP_CLFLUSH] = clflush, [OP_RDRAND] = rdrand,
+        [OP_NOP] = nop,       [OP_PAUSE] = pause_hint, [OP_CLFLUSH] = clflush, [OP_RDRAND] = rdrand,
         [OP_RDSEED] = rdseed,
     };
     (void)mode;
