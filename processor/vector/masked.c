@@ -30,7 +30,7 @@ HANDLER(vector_maskmov)
         if (p->cr0 & (CR0_EM | CR0_TS) || x87_pending(p))
             mmx_unavailable(p);
         /* The image holds registers by their place on the stack; MMX numbers are physical. */
-        unsigned top = get16(p->vector.fxsave + FX_FSW) >> 11;
+        unsigned top = get16(p->vector.fxsave + FX_FSW) >> FSW_TOP_SHIFT;
         data = p->vector.fxsave + FX_ST + ((i->reg - top) & 7) * 16;
         select = p->vector.fxsave + FX_ST + ((i->rm - top) & 7) * 16;
     } else {
@@ -45,15 +45,9 @@ HANDLER(vector_maskmov)
         offset = i->addrsize == 4 ? (uint32_t)offset : (uint16_t)offset;
     uint64_t linear = segment_linear(p, i->seg, offset, count, MEM_WRITE);
     store_masked(p, linear, data, 1, count, mask);
-    if (mmx) {
-        /* As every MMX instruction: TOP 0, all registers valid.  Their places move with TOP. */
-        uint8_t *image = p->vector.fxsave, old[FX_X87_END - FX_ST];
-        unsigned top = get16(image + FX_FSW) >> 11 & 7;
-        memcpy(old, image + FX_ST, sizeof(old));
-        for (unsigned n = 0; n < 8; n++)
-            memcpy(image + FX_ST + n * 16, old + ((n - top) & 7) * 16, 16);
-        put16(image + FX_FSW, get16(image + FX_FSW) & (uint16_t)~0x3800);
-        put16(image + FX_FTW, 0xff);
+    if (mmx) { /* as every MMX instruction */
+        x87_set_top(p->vector.fxsave, 0);
+        put16(p->vector.fxsave + FX_FTW, 0xff);
     }
     return i + 1;
 }

@@ -157,7 +157,9 @@ static void need_all(struct processor *p, const struct insn *i, bool mmx)
         need_avx(p);
     else if (!mmx || insn_uses_xmm(i->attr))
         need_sse(p);
-    if (mmx && ((p->cr0 & (CR0_EM | CR0_TS)) || x87_pending(p)))
+    /* CVTPI2PS and CVTPI2PD from memory are not MMX instructions but in name. */
+    bool name_only = i->opcode == 0x2a && !i->mod3;
+    if (mmx && ((p->cr0 & (CR0_EM | CR0_TS)) || (x87_pending(p) && !name_only)))
         mmx_unavailable(p);
 }
 

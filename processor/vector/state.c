@@ -36,6 +36,7 @@ HANDLER(vector_emms)
 {
     if (p->cr0 & (CR0_EM | CR0_TS) || x87_pending(p))
         mmx_unavailable(p);
+    x87_set_top(p->vector.fxsave, 0);
     put16(p->vector.fxsave + FX_FTW, 0);
     return i + 1;
 }

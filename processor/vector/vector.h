@@ -171,16 +171,17 @@ ALWAYS_INLINE void need_vector(struct processor *p, const struct insn *i)
 /* ---------------------------------------------------------------- x87 state */
 
 /* Fields of an FXSAVE image. */
-#define FX_FCW     0
-#define FX_FSW     2
-#define FX_FTW     4 /* abridged: a bit a physical register, 1 = not empty */
-#define FX_FOP     6
-#define FX_FIP     8
-#define FX_FDP     16
-#define FX_MXCSR   24
-#define FX_ST      32
-#define FX_XMM     160
-#define FX_X87_END 160
+#define FX_FCW        0
+#define FX_FSW        2
+#define FX_FTW        4 /* abridged: a bit a physical register, 1 = not empty */
+#define FX_FOP        6
+#define FX_FIP        8
+#define FX_FDP        16
+#define FX_MXCSR      24
+#define FX_ST         32
+#define FX_XMM        160
+#define FSW_TOP_SHIFT 11
+#define FX_X87_END    160
 
 static inline uint16_t get16(const uint8_t *b)
 {
@@ -214,7 +215,9 @@ static inline bool x87_pending(const struct processor *p)
 }
 /* Sets ES and B of an image to what its flags and masks say. */
 void x87_update_summary(uint8_t *image);
-/* The state after FNINIT. */
+/* Sets TOP.  Registers stay where they are, but the image has them in the order of the stack. */
+void x87_set_top(uint8_t *image, unsigned top);
+/* FNINIT's values of all but the registers. */
 void x87_init(uint8_t *image);
 
 /* ---------------------------------------------------------------- memory operands */

@@ -28,6 +28,17 @@ void x87_init(uint8_t *image)
     put16(image + FX_FCW, FCW_INIT);
 }
 
+void x87_set_top(uint8_t *image, unsigned top)
+{
+    uint8_t old[FX_X87_END - FX_ST];
+    uint16_t fsw = get16(image + FX_FSW);
+    unsigned shift = top - (fsw >> FSW_TOP_SHIFT & 7);
+    memcpy(old, image + FX_ST, sizeof(old));
+    for (unsigned n = 0; n < 8; n++)
+        memcpy(image + FX_ST + n * 16, old + ((n + shift) & 7) * 16, 16);
+    put16(image + FX_FSW, (uint16_t)((fsw & ~(7u << FSW_TOP_SHIFT)) | top << FSW_TOP_SHIFT));
+}
+
 /* ---------------------------------------------------------------- checks */
 
 static void need_x87(struct processor *p)
@@ -151,14 +162,15 @@ static HANDLER(x87_fnclex)
 static HANDLER(x87_fninit)
 {
     need_x87(p);
+    x87_set_top(p->vector.fxsave, 0);
     x87_init(p->vector.fxsave);
     return i + 1;
 }
 
-/* FENI, FDISI and FSETPM of the 8087 and 80287. */
+/* FNENI, FNDISI and FNSETPM of the 8087 and 80287: they do not wait either. */
 static HANDLER(x87_fnop_old)
 {
-    need_x87_quiet(p);
+    need_x87(p);
     return i + 1;
 }
 
@@ -195,7 +207,7 @@ exec_fn *bind_x87(const struct insn *i)
 /* The full tag word: two bits a physical register, 0 valid, 1 zero, 2 special, 3 empty. */
 static uint16_t full_tags(const uint8_t *image)
 {
-    unsigned top = get16(image + FX_FSW) >> 11 & 7, tags = 0;
+    unsigned top = get16(image + FX_FSW) >> FSW_TOP_SHIFT & 7, tags = 0;
     for (unsigned n = 0; n < 8; n++) {
         const uint8_t *st = image + FX_ST + ((n - top) & 7) * 16;
         uint64_t significand = get64(st);
@@ -291,6 +303,7 @@ static void environment_take(const struct processor *p, const struct insn *i, ui
         }
     }
     put16(image + FX_FCW, (uint16_t)((get16(from) & FCW_WRITABLE) | FCW_ONE));
+    x87_set_top(image, get16(from + step) >> FSW_TOP_SHIFT & 7);
     put16(image + FX_FSW, get16(from + step));
     put16(image + FX_FTW, abridged_tags(get16(from + 2 * step)));
     put16(image + FX_FOP, (uint16_t)fop);
@@ -336,6 +349,7 @@ HANDLER(x87_fnsave)
     for (unsigned n = 0; n < 8; n++, size += 10)
         memcpy(state + size, p->vector.fxsave + FX_ST + n * 16, 10);
     mem_write_bytes(p, insn_linear(p, i, size, MEM_WRITE), state, size);
+    x87_set_top(p->vector.fxsave, 0);
     x87_init(p->vector.fxsave);
     return i + 1;
 }
