@@ -5,8 +5,8 @@
  * Where a program would open /dev/kvm and use open, ioctl, mmap and close on descriptors, it uses
  * these on a struct tkvm_file.  Requests, structures and results are Linux's (linux/kvm.h; its
  * Documentation/virt/kvm/api.rst).  Results are >= 0 or -errno; nothing is ever printed but through
- * the log sink.  All calls but KVM_RUN may be made from any thread; KVM_RUN of one vCPU by one thread
- * at a time.
+ * the log sink.  All calls but KVM_RUN may be made from any thread; KVM_RUN of one vCPU by one
+ * thread at a time.
  */
 #ifndef TRAPEZE_KVM_H
 #define TRAPEZE_KVM_H
@@ -33,9 +33,11 @@ long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argume
  * sets errno when nothing is there. */
 void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset);
 
-/* The memory behind a vCPU file's mappings as a memfd, so that a preload library can map it where
- * a program asked; -errno.  The descriptor stays the file's. */
-int tkvm_mmap_fd(struct tkvm_file *f);
+/* The memory behind one page of a vCPU file's mapping, so that a preload library can map it where a
+ * program asked: for the page at byte OFFSET, returns a memfd and sets *position to the page's
+ * place in it.  The pages of one mapping need not be neighbours there.  -errno; the descriptor
+ * stays ours. */
+int tkvm_mmap_fd(struct tkvm_file *f, uint64_t offset, uint64_t *position);
 
 /* close.  Objects live on while others depend on them (a VM while it has vCPU files). */
 void tkvm_close(struct tkvm_file *f);
@@ -46,7 +48,8 @@ void tkvm_kick(struct tkvm_file *vcpu);
 
 /* ---- what Linux lacks: behind one capability of our own ---- */
 
-/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 1; Linux answers 0. */
+/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 1; Linux answers 0.
+ */
 #define KVM_CAP_TRAPEZE 0x545250 /* "TRP" */
 
 /* VM: says that user space wrote guest memory [gpa, gpa + size), so that code decoded from it is
@@ -60,7 +63,7 @@ struct trapeze_kvm_memory_written {
 
 /* vCPU: VM exits counted by architectural reason (processor/vmcs.h's numbers and names). */
 struct trapeze_kvm_exit_counts {
-    __u32 count;   /* in: entries there is room for; out: entries filled */
+    __u32 count; /* in: entries there is room for; out: entries filled */
     __u32 pad;
     struct {
         char name[24];

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* struct tkvm_file: what a program holds instead of a descriptor. */
+#include "ioctl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum file_kind { FILE_SYSTEM, FILE_VM, FILE_VCPU };
+
+struct tkvm_file {
+    enum file_kind kind;
+    struct system *system; /* FILE_SYSTEM: a reference */
+    struct vm *vm;         /* FILE_VM, FILE_VCPU: a reference */
+    struct vcpu *vcpu;     /* FILE_VCPU: lives as long as its VM */
+};
+
+#define RUN_PAGES 3u /* struct kvm_run, PIO data, coalesced ring */
+
+struct tkvm_file *tkvm_open(const struct log_sink *sink)
+{
+    struct tkvm_file *f = calloc(1, sizeof(*f));
+    if (!f)
+        return NULL;
+    f->system = system_new(sink);
+    if (!f->system) {
+        free(f);
+        return NULL;
+    }
+    f->kind = FILE_SYSTEM;
+    return f;
+}
+
+struct tkvm_file *file_new_vm(struct vm *vm)
+{
+    struct tkvm_file *f = calloc(1, sizeof(*f));
+    if (!f)
+        return NULL;
+    f->kind = FILE_VM;
+    f->system = vm->system;
+    f->vm = vm;
+    return f;
+}
+
+struct tkvm_file *file_new_vcpu(struct vcpu *v)
+{
+    struct tkvm_file *f = file_new_vm(v->vm);
+    if (!f)
+        return NULL;
+    f->kind = FILE_VCPU;
+    f->vcpu = v;
+    atomic_fetch_add(&v->vm->references, 1);
+    return f;
+}
+
+long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argument,
+                struct tkvm_file **created)
+{
+    struct ioctl_call c = {
+        .system = f->system,
+        .vm = f->vm,
+        .vcpu = f->vcpu,
+        .argument = argument,
+        .created = created,
+    };
+    switch (f->kind) {
+    case FILE_SYSTEM:
+        return system_ioctl(&c, (uint32_t)request);
+    case FILE_VM:
+        return vm_ioctl(&c, (uint32_t)request);
+    default:
+        return vcpu_ioctl(&c, (uint32_t)request);
+    }
+}
+
+/* Maps the vCPU's pages if nobody has yet. */
+static int map_vcpu(struct tkvm_file *f)
+{
+    if (f->kind != FILE_VCPU)
+        return -ENODEV;
+    pthread_mutex_lock(&f->vm->lock);
+    int r = vcpu_map_run(f->vcpu);
+    pthread_mutex_unlock(&f->vm->lock);
+    return r;
+}
+
+void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset)
+{
+    if (offset % PAGE_BYTES || !length || !range_inside(offset, length, RUN_PAGES * PAGE_BYTES)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    int r = map_vcpu(f);
+    if (r < 0) {
+        errno = -r;
+        return NULL;
+    }
+    return (uint8_t *)f->vcpu->run + offset;
+}
+
+int tkvm_mmap_fd(struct tkvm_file *f, uint64_t offset, uint64_t *position)
+{
+    if (offset % PAGE_BYTES || offset >= RUN_PAGES * PAGE_BYTES)
+        return -EINVAL;
+    int r = map_vcpu(f);
+    if (r < 0)
+        return r;
+    *position = offset == 2 * PAGE_BYTES ? 0 : (1 + 2 * f->vcpu->index) * PAGE_BYTES + offset;
+    return f->vm->run_fd;
+}
+
+void tkvm_close(struct tkvm_file *f)
+{
+    if (!f)
+        return;
+    if (f->kind == FILE_SYSTEM)
+        system_release(f->system);
+    else
+        vm_release(f->vm);
+    free(f);
+}
+
+void tkvm_kick(struct tkvm_file *f)
+{
+    if (f->kind == FILE_VCPU)
+        vcpu_request(f->vcpu, VCPU_REQUEST_EXIT);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A vCPU's requests. */
+#include "cpuid.h"
+#include "ioctl.h"
+#include "msr.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static long do_run(struct ioctl_call *c)
+{
+    return c->argument ? -EINVAL : vcpu_run(c->vcpu);
+}
+
+/* Requests whose work is one call on the structure. */
+#define GET_REQUEST(name, call)                                                                    \
+    static long do_##name(struct ioctl_call *c)                                                    \
+    {                                                                                              \
+        call(c->vcpu, c->data);                                                                    \
+        return 0;                                                                                  \
+    }
+#define SET_REQUEST(name, call)                                                                    \
+    static long do_##name(struct ioctl_call *c)                                                    \
+    {                                                                                              \
+        return call(c->vcpu, c->data);                                                             \
+    }
+#define POINTER_REQUEST(name, call)                                                                \
+    static long do_##name(struct ioctl_call *c)                                                    \
+    {                                                                                              \
+        return call(c->vcpu, c->argument);                                                         \
+    }
+GET_REQUEST(get_regs, state_get_regs)
+GET_REQUEST(set_regs, state_set_regs)
+GET_REQUEST(get_sregs, state_get_sregs)
+SET_REQUEST(set_sregs, state_set_sregs)
+GET_REQUEST(get_sregs2, state_get_sregs2)
+SET_REQUEST(set_sregs2, state_set_sregs2)
+GET_REQUEST(get_fpu, state_get_fpu)
+SET_REQUEST(set_fpu, state_set_fpu)
+GET_REQUEST(get_xcrs, state_get_xcrs)
+SET_REQUEST(set_xcrs, state_set_xcrs)
+GET_REQUEST(get_debugregs, state_get_debugregs)
+SET_REQUEST(set_debugregs, state_set_debugregs)
+GET_REQUEST(get_vcpu_events, events_get)
+SET_REQUEST(set_vcpu_events, events_set)
+SET_REQUEST(set_mp_state, state_set_mp_state)
+SET_REQUEST(set_guest_debug, debug_set)
+SET_REQUEST(set_mce, mce_inject)
+SET_REQUEST(enable_cap, capability_enable_vcpu)
+POINTER_REQUEST(get_msrs, msr_get_many)
+POINTER_REQUEST(set_msrs, msr_set_many)
+POINTER_REQUEST(set_cpuid, cpuid_set)
+POINTER_REQUEST(set_cpuid2, cpuid_set2)
+POINTER_REQUEST(get_cpuid2, cpuid_get2)
+#undef GET_REQUEST
+#undef SET_REQUEST
+#undef POINTER_REQUEST
+
+static long do_get_mp_state(struct ioctl_call *c)
+{
+    struct vcpu *v = c->vcpu;
+    vcpu_accept_signals(v);
+    bool woken = v->mp_state == KVM_MP_STATE_HALTED && v->unhalted;
+    ((struct kvm_mp_state *)c->data)->mp_state = woken ? KVM_MP_STATE_RUNNABLE : v->mp_state;
+    return 0;
+}
+
+static long do_get_xsave(struct ioctl_call *c)
+{
+    processor_get_xsave(c->vcpu->processor, c->data, sizeof(struct kvm_xsave));
+    return 0;
+}
+
+static long do_set_xsave(struct ioctl_call *c)
+{
+    return processor_set_xsave(c->vcpu->processor, c->data, sizeof(struct kvm_xsave));
+}
+
+static long do_get_lapic(struct ioctl_call *c)
+{
+    struct vcpu *v = c->vcpu;
+    return v->lapic ? lapic_get_state(v->lapic, c->data) : -EINVAL;
+}
+
+static long do_set_lapic(struct ioctl_call *c)
+{
+    struct vcpu *v = c->vcpu;
+    if (!v->lapic)
+        return -EINVAL;
+    long r = lapic_set_state(v->lapic, c->data);
+    v->processor->cr8 = lapic_get_cr8(v->lapic);
+    vcpu_request(v, VCPU_REQUEST_EVENT);
+    return r;
+}
+
+static long do_interrupt(struct ioctl_call *c)
+{
+    struct vcpu *v = c->vcpu;
+    const struct kvm_interrupt *i = c->data;
+    if (i->irq > 255)
+        return -EINVAL;
+    if (vm_has_pic(v->vm))
+        return -ENXIO;
+    if (v->lapic) {
+        if (v->external_vector >= 0)
+            return -EEXIST;
+        v->external_vector = (int16_t)i->irq;
+    } else {
+        v->interrupt_injected = true;
+        v->interrupt_soft = false;
+        v->interrupt_vector = (uint8_t)i->irq;
+    }
+    vcpu_request(v, VCPU_REQUEST_EVENT);
+    return 0;
+}
+
+static long do_nmi(struct ioctl_call *c)
+{
+    vcpu_request(c->vcpu, VCPU_REQUEST_NMI);
+    return 0;
+}
+
+static long do_translate(struct ioctl_call *c)
+{
+    struct kvm_translation *t = c->data;
+    bool writable = false, user = false;
+    uint64_t gpa = ~0ull;
+    t->valid = processor_translate(c->vcpu->processor, t->linear_address, &gpa, &writable, &user);
+    t->physical_address = t->valid ? gpa : ~0ull;
+    /* As Linux has it, which does not look either. */
+    t->writeable = 1;
+    t->usermode = 0;
+    return 0;
+}
+
+static long do_setup_mce(struct ioctl_call *c)
+{
+    return mce_setup(c->vcpu, *(uint64_t *)c->data);
+}
+
+static long do_get_tsc_khz(struct ioctl_call *c)
+{
+    return c->vcpu->tsc_khz;
+}
+
+static long do_set_tsc_khz(struct ioctl_call *c)
+{
+    unsigned long khz = c->argument ? c->argument : c->system->tsc_khz;
+    return khz != (uint32_t)khz ? -EINVAL : tsc_set_khz(c->vcpu, (uint32_t)khz);
+}
+
+static long do_kvmclock_ctrl(struct ioctl_call *c)
+{
+    struct vcpu *v = c->vcpu;
+    if (!(v->msr.system_time & 1))
+        return -EINVAL;
+    v->clock_stopped = true;
+    vcpu_request(v, VCPU_REQUEST_CLOCK);
+    return 0;
+}
+
+/* The mask itself matters to whoever delivers signals; here it is only checked and kept. */
+static long do_set_signal_mask(struct ioctl_call *c)
+{
+    struct vcpu *v = c->vcpu;
+    if (!c->argument) {
+        v->signal_mask_set = false;
+        return 0;
+    }
+    struct kvm_signal_mask header;
+    if (user_read(&header, c->argument, sizeof(header)) < 0)
+        return -EFAULT;
+    if (header.len != sizeof(v->signal_mask))
+        return -EINVAL;
+    if (user_read(&v->signal_mask, c->argument + sizeof(header), sizeof(v->signal_mask)) < 0)
+        return -EFAULT;
+    v->signal_mask_set = true;
+    return 0;
+}
+
+/* A vCPU's only attribute: its TSC offset. */
+static long tsc_offset_attribute(const struct kvm_device_attr *a)
+{
+    return a->group != KVM_VCPU_TSC_CTRL || a->attr != KVM_VCPU_TSC_OFFSET ? -ENXIO : 0;
+}
+
+static long do_has_attr(struct ioctl_call *c)
+{
+    return tsc_offset_attribute(c->data);
+}
+
+static long do_get_attr(struct ioctl_call *c)
+{
+    const struct kvm_device_attr *a = c->data;
+    long r = tsc_offset_attribute(a);
+    uint64_t offset = c->vcpu->processor->vmcs.tsc_offset;
+    return r < 0 ? r : user_write(a->addr, &offset, sizeof(offset));
+}
+
+static long do_set_attr(struct ioctl_call *c)
+{
+    const struct kvm_device_attr *a = c->data;
+    uint64_t offset;
+    long r = tsc_offset_attribute(a);
+    if (r == 0)
+        r = user_read(&offset, a->addr, sizeof(offset));
+    if (r == 0)
+        tsc_set_offset(c->vcpu, offset);
+    return r;
+}
+
+static long do_get_exit_counts(struct ioctl_call *c)
+{
+    struct trapeze_kvm_exit_counts header;
+    if (user_read(&header, c->argument, sizeof(header)) < 0)
+        return -EFAULT;
+    const struct vmcs *vmcs = &c->vcpu->processor->vmcs;
+    unsigned long at = c->argument + sizeof(header);
+    uint32_t filled = 0;
+    for (unsigned i = 0; i < EXIT_REASON_COUNT && filled < header.count; i++) {
+        __typeof__(header.entry[0]) e = {.exits = vmcs->exits[i]};
+        if (!e.exits)
+            continue;
+        strncpy(e.name, exit_reason_name(i), sizeof(e.name) - 1);
+        if (user_write(at, &e, sizeof(e)) < 0)
+            return -EFAULT;
+        at += sizeof(e);
+        filled++;
+    }
+    header.count = filled;
+    return user_write(c->argument, &header, sizeof(header));
+}
+
+static long do_get_instructions(struct ioctl_call *c)
+{
+    *(uint64_t *)c->data = c->vcpu->processor->icount;
+    return 0;
+}
+
+static const struct ioctl_entry vcpu_requests[] = {
+    {KVM_RUN, ARG_VALUE, do_run},
+    {KVM_GET_REGS, ARG_OUT, do_get_regs},
+    {KVM_SET_REGS, ARG_IN, do_set_regs},
+    {KVM_GET_SREGS, ARG_OUT, do_get_sregs},
+    {KVM_SET_SREGS, ARG_IN, do_set_sregs},
+    {KVM_GET_SREGS2, ARG_OUT, do_get_sregs2},
+    {KVM_SET_SREGS2, ARG_IN, do_set_sregs2},
+    {KVM_GET_FPU, ARG_OUT, do_get_fpu},
+    {KVM_SET_FPU, ARG_IN, do_set_fpu},
+    {KVM_GET_XSAVE, ARG_OUT, do_get_xsave},
+    {KVM_GET_XSAVE2, ARG_OUT, do_get_xsave},
+    {KVM_SET_XSAVE, ARG_IN, do_set_xsave},
+    {KVM_GET_XCRS, ARG_OUT, do_get_xcrs},
+    {KVM_SET_XCRS, ARG_IN, do_set_xcrs},
+    {KVM_GET_DEBUGREGS, ARG_OUT, do_get_debugregs},
+    {KVM_SET_DEBUGREGS, ARG_IN, do_set_debugregs},
+    {KVM_GET_VCPU_EVENTS, ARG_OUT, do_get_vcpu_events},
+    {KVM_SET_VCPU_EVENTS, ARG_IN, do_set_vcpu_events},
+    {KVM_GET_MP_STATE, ARG_OUT, do_get_mp_state},
+    {KVM_SET_MP_STATE, ARG_IN, do_set_mp_state},
+    {KVM_GET_LAPIC, ARG_OUT, do_get_lapic},
+    {KVM_SET_LAPIC, ARG_IN, do_set_lapic},
+    {KVM_GET_MSRS, ARG_VALUE, do_get_msrs},
+    {KVM_SET_MSRS, ARG_VALUE, do_set_msrs},
+    {KVM_SET_CPUID, ARG_VALUE, do_set_cpuid},
+    {KVM_SET_CPUID2, ARG_VALUE, do_set_cpuid2},
+    {KVM_GET_CPUID2, ARG_VALUE, do_get_cpuid2},
+    {KVM_INTERRUPT, ARG_IN, do_interrupt},
+    {KVM_NMI, ARG_VALUE, do_nmi},
+    {KVM_TRANSLATE, ARG_INOUT, do_translate},
+    {KVM_SET_GUEST_DEBUG, ARG_IN, do_set_guest_debug},
+    {KVM_X86_SETUP_MCE, ARG_IN, do_setup_mce},
+    {KVM_X86_SET_MCE, ARG_IN, do_set_mce},
+    {KVM_GET_TSC_KHZ, ARG_VALUE, do_get_tsc_khz},
+    {KVM_SET_TSC_KHZ, ARG_VALUE, do_set_tsc_khz},
+    {KVM_KVMCLOCK_CTRL, ARG_VALUE, do_kvmclock_ctrl},
+    {KVM_SET_SIGNAL_MASK, ARG_VALUE, do_set_signal_mask},
+    {KVM_ENABLE_CAP, ARG_IN, do_enable_cap},
+    {KVM_HAS_DEVICE_ATTR, ARG_IN, do_has_attr},
+    {KVM_GET_DEVICE_ATTR, ARG_IN, do_get_attr},
+    {KVM_SET_DEVICE_ATTR, ARG_IN, do_set_attr},
+    {TRAPEZE_KVM_GET_EXIT_COUNTS, ARG_VALUE, do_get_exit_counts},
+    {TRAPEZE_KVM_GET_INSTRUCTIONS, ARG_OUT, do_get_instructions},
+};
+
+long vcpu_ioctl(struct ioctl_call *c, uint32_t request)
+{
+    pthread_mutex_lock(&c->vcpu->mutex);
+    long r = ioctl_dispatch(vcpu_requests, ARRAY_SIZE(vcpu_requests), request, c, -EINVAL);
+    pthread_mutex_unlock(&c->vcpu->mutex);
+    return r;
+}
