@@ -68,7 +68,7 @@ uint32_t host_tsc_khz(void)
         khz = khz_from_hypervisor();
     if (khz)
         return khz;
-    uint64_t tsc0, ns0, tsc1, ns1;
+    uint64_t tsc0 = 0, ns0 = 0, tsc1 = 0, ns1 = 0;
     struct timespec pause = {.tv_nsec = 10000000};
     sample(&tsc0, &ns0);
     nanosleep(&pause, NULL);

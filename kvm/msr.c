@@ -4,7 +4,7 @@
  * their own.
  */
 #include "msr.h"
-#include "cpuid.h"
+#include "guest-cpuid.h"
 
 #include <errno.h>
 #include <linux/kvm_para.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A vCPU's requests. */
-#include "cpuid.h"
+#include "guest-cpuid.h"
 #include "ioctl.h"
 #include "msr.h"
 

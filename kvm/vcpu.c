@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A vCPU's life, and what other threads ask of it. */
 #include "vcpu.h"
-#include "cpuid.h"
+#include "guest-cpuid.h"
 #include "msr.h"
 
 #include <errno.h>

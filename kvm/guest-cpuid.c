@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A vCPU's CPUID table: KVM_SET_CPUID2, what follows from it, and the CPUID instruction. */
-#include "cpuid.h"
+#include "guest-cpuid.h"
 #include "ioctl.h"
 #include "msr.h"
 

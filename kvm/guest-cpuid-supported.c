@@ -3,7 +3,7 @@
  * KVM_GET_SUPPORTED_CPUID: what the processor implements, with the host's vendor, family and
  * caches. Bit positions are those of SDM volume 2, CPUID, and of AMD's APM volume 3, appendix E.
  */
-#include "cpuid.h"
+#include "guest-cpuid.h"
 
 #include <cpuid.h>
 #include <linux/kvm_para.h>
