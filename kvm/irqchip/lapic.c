@@ -266,8 +266,6 @@ static void set_version(struct lapic *l)
 
 void lapic_reset_registers(struct lapic *l)
 {
-    static const uint16_t lvts[] = {APIC_LVT_CMCI,  APIC_LVT_TIMER, APIC_LVT_THERMAL, APIC_LVT_PMC,
-                                    APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR};
     uint32_t id = reg_get(l, APIC_ID);
 
     lapic_timer_stop(l);
@@ -275,8 +273,10 @@ void lapic_reset_registers(struct lapic *l)
         reg_set(l, offset, 0);
     reg_set(l, APIC_ID, id);
     set_version(l);
-    for (unsigned i = 0; i < ARRAY_SIZE(lvts); i++)
-        reg_set(l, lvts[i], LVT_MASKED);
+    if (l->features.cmci)
+        reg_set(l, APIC_LVT_CMCI, LVT_MASKED);
+    for (unsigned offset = APIC_LVT_TIMER; offset <= APIC_LVT_ERROR; offset += 16)
+        reg_set(l, offset, LVT_MASKED);
     /* As firmware would leave it for the bootstrap processor: the PIC by virtual wire. */
     if (l->bsp && !(l->chip->disabled_quirks & KVM_X86_QUIRK_LINT0_REENABLED))
         reg_set(l, APIC_LVT_LINT0, DELIVERY_EXTINT << LVT_MODE_SHIFT);
@@ -345,6 +345,8 @@ void lapic_set_bsp(struct lapic *l, bool bsp)
 
 void lapic_set_features(struct lapic *l, const struct lapic_features *features)
 {
+    if (features->cmci && !l->features.cmci)
+        reg_set(l, APIC_LVT_CMCI, LVT_MASKED);
     l->features = *features;
     if (l->features.phys_bits > 52)
         l->features.phys_bits = 52; /* the architecture's limit */

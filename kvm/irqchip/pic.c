@@ -306,7 +306,7 @@ static uint8_t read_port(struct irqchip *chip, unsigned which, unsigned a0)
 
 bool pic_port(struct irqchip *chip, uint16_t port, bool write, unsigned size, uint8_t *data)
 {
-    unsigned which = port & 0x80 || port == 0x4d1 ? SLAVE : MASTER;
+    unsigned which = port == 0xa0 || port == 0xa1 || port == 0x4d1 ? SLAVE : MASTER;
     struct kvm_pic_state *s = &chip->pic.chip[which];
 
     switch (port) {
