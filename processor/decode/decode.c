@@ -203,6 +203,9 @@ static bool find_row(const struct cursor *c, const struct entry *e, const struct
         case SELECT_W:
             n = c->rex & REX_W ? 1 : 0;
             break;
+        case SELECT_W64:
+            n = c->mode == DECODE_64 && c->rex & REX_W;
+            break;
         default:
             *row = NULL;
             return true;
@@ -337,6 +340,11 @@ static bool take_immediate(struct cursor *c, unsigned kind, struct insn *i)
         enough = take(c, 1, &value);
         i->imm = (uint64_t)sign_extend(value, 1);
         break;
+    case IMM_IS4:
+        enough = take(c, 1, &i->imm);
+        if (c->mode != DECODE_64)
+            i->imm &= 0x7f;
+        break;
     case IMM_UB:
         enough = take(c, 1, &i->imm);
         break;
@@ -430,6 +438,8 @@ static unsigned row_opsize(const struct cursor *c, const struct row *row)
         return c->mode == DECODE_64 ? 8 : 4;
     }
     unsigned size = plain_opsize(c);
+    if (row->opsize == OPSIZE_Z)
+        return size == 2 ? 2 : 4;
     if (c->mode == DECODE_64 && row->attr.traits & (TRAIT_FORCE64 | TRAIT_DEFAULT64) &&
         (size == 4 || row->attr.traits & TRAIT_FORCE64))
         return 8;
@@ -486,6 +496,8 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
         return invalid(&c, bytes, i);
 
     bool relative = false;
+    if (row->encoding & ENC_YW && mode != DECODE_64)
+        c.rex &= (uint8_t)~REX_W;
     i->attr = &row->attr;
     i->opsize = (uint8_t)row_opsize(&c, row);
     if (row->encoding & ENC_MODRM) {

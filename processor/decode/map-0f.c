@@ -66,7 +66,7 @@
 
 /* Hint instructions: a ModRM that is parsed, no access. */
 #define HINT(name) GENERAL(name, NOP, OPS1(A(Ev)))
-#define HINT_MEM(name) BY_MOD(GENERAL(name, NOP, OPS1(A(Mb))), GENERAL("nop", NOP, OPS1(A(Ev))))
+#define PREFETCH(name) BY_MOD(GENERAL(name, NOP, OPS1(A(Mb))), HINT("nop"))
 
 #define CMOV(opcode, cc, flags)                                                                        \
     [opcode] = GENERAL("cmov" cc, CMOVCC, OPS2(RW(Gv), R(Ev)), READS(flags), TRAITS(TRAIT_COND))
@@ -135,6 +135,9 @@
 #define COMPARE(name)                                                                                  \
     BY_PREFIX(NATIVE(name "ss", SSE, OPS2(R(V), R(Wd)), COMPARES), NATIVE(name "sd", SSE2, OPS2(R(V), R(Wq)), COMPARES))
 #define COMPARES TRAITS(TRAIT_FP | TRAIT_EFLAGS_OUT), WRITES(OSZAPC), ROUNDS
+/* Conversions between MMX and XMM. */
+#define MMX_FP(name, f, traits, ...)                                                                   \
+    NATIVE(name, f, TRAITS(traits), USES(X87_STATE | MXCSR), SETS(X87_STATE | MXCSR), __VA_ARGS__)
 /* The same on MMX (since feature F) and, with 66, on XMM. */
 #define INTEGER(name, f)                                                                               \
     BY_PREFIX(MMX_ROW(name, f, OPS2(RW(P), R(Q))), SSE_ROW(name, SSE2, OPS2(RW(V), R(Wdq))))
@@ -161,7 +164,8 @@ const struct entry opcodes_0f[256] = {
     [0x08] = SYSTEM("invd", INVD, PRIVILEGED, OPS0, SETS(STATE)),
     [0x09] = SYSTEM("wbinvd", WBINVD, PRIVILEGED, OPS0, SETS(STATE)),
     /* 0F 0B (UD2), 0F B9 (UD1) and 0F FF (UD0) are #UD as any other hole. */
-    [0x0d] = HINT_MEM("prefetch"),
+    [0x0d] = BY_REG(PREFETCH("prefetch"), PREFETCH("prefetchw"), PREFETCH("prefetchwt1"), PREFETCH("prefetch"),
+                    PREFETCH("prefetch"), PREFETCH("prefetch"), PREFETCH("prefetch"), PREFETCH("prefetch")),
     [0x10] = BY_PREFIX(NATIVE("movups", SSE, OPS2(W(V), R(Wdq))), NATIVE("movupd", SSE2, OPS2(W(V), R(Wdq))),
                        SCALAR_LOAD("movss", SSE, Md), SCALAR_LOAD("movsd", SSE2, Mq)),
     [0x11] = BY_PREFIX(NATIVE("movups", SSE, OPS2(W(Wdq), R(V))), NATIVE("movupd", SSE2, OPS2(W(Wdq), R(V))),
@@ -175,7 +179,9 @@ const struct entry opcodes_0f[256] = {
     [0x16] = BY_PREFIX(BY_MOD(NATIVE("movhps", SSE, OPS2(RW(V), R(Mq))), NATIVE("movlhps", SSE, OPS2(RW(V), R(U)))),
                        NATIVE("movhpd", SSE2, OPS2(RW(V), R(Mq))), SSE_ROW("movshdup", SSE3, OPS2(W(V), R(Wdq)))),
     [0x17] = BY_PREFIX(NATIVE("movhps", SSE, OPS2(W(Mq), R(V))), NATIVE("movhpd", SSE2, OPS2(W(Mq), R(V)))),
-    [0x18] = HINT_MEM("prefetch"), [0x19] = HINT("nop"), [0x1a] = HINT("nop"), [0x1b] = HINT("nop"),
+    [0x18] = BY_REG(PREFETCH("prefetchnta"), PREFETCH("prefetcht0"), PREFETCH("prefetcht1"),
+                    PREFETCH("prefetcht2"), HINT("nop"), HINT("nop"), HINT("nop"), HINT("nop")),
+    [0x19] = HINT("nop"), [0x1a] = HINT("nop"), [0x1b] = HINT("nop"),
     [0x1c] = HINT("nop"), [0x1d] = HINT("nop"), [0x1e] = HINT("nop"), [0x1f] = HINT("nop"),
 
     [0x20] = SYSTEM("mov", MOV_FROM_CR, PRIVILEGED, OPS2(W(Rc), R(Cd)), SIZE_N,
@@ -188,15 +194,15 @@ const struct entry opcodes_0f[256] = {
                     UNDEFINES(OSZAPC), SETS(STATE)),
     [0x28] = PS_PD("mova", OPS2(W(V), R(Wdq))),
     [0x29] = PS_PD("mova", OPS2(W(Wdq), R(V))),
-    [0x2a] = BY_PREFIX(MMX_ROW("cvtpi2ps", SSE, OPS2(RW(V), R(Q)), TRAITS(TRAIT_FP)),
-                       MMX_ROW("cvtpi2pd", SSE2, OPS2(W(V), R(Q)), TRAITS(TRAIT_FP)),
+    [0x2a] = BY_PREFIX(MMX_FP("cvtpi2ps", SSE, TRAIT_FP, OPS2(RW(V), R(Q))),
+                       MMX_FP("cvtpi2pd", SSE2, TRAIT_FP, OPS2(W(V), R(Q))),
                        NATIVE_FP("cvtsi2ss", SSE, OPS2(RW(V), R(Ey))), NATIVE_FP("cvtsi2sd", SSE2, OPS2(RW(V), R(Ey)))),
     [0x2b] = PS_PD("movnt", OPS2(W(Mdq), R(V))),
-    [0x2c] = BY_PREFIX(MMX_ROW("cvttps2pi", SSE, OPS2(W(P), R(Wq)), TRAITS(TRAIT_FP)),
-                       MMX_ROW("cvttpd2pi", SSE2, OPS2(W(P), R(Wdq)), TRAITS(TRAIT_FP | TRAIT_ALIGNED)),
+    [0x2c] = BY_PREFIX(MMX_FP("cvttps2pi", SSE, TRAIT_FP, OPS2(W(P), R(Wq))),
+                       MMX_FP("cvttpd2pi", SSE2, TRAIT_FP | TRAIT_ALIGNED, OPS2(W(P), R(Wdq))),
                        NATIVE_FP("cvttss2si", SSE, OPS2(W(Gy), R(Wd))), NATIVE_FP("cvttsd2si", SSE2, OPS2(W(Gy), R(Wq)))),
-    [0x2d] = BY_PREFIX(MMX_ROW("cvtps2pi", SSE, OPS2(W(P), R(Wq)), TRAITS(TRAIT_FP)),
-                       MMX_ROW("cvtpd2pi", SSE2, OPS2(W(P), R(Wdq)), TRAITS(TRAIT_FP | TRAIT_ALIGNED)),
+    [0x2d] = BY_PREFIX(MMX_FP("cvtps2pi", SSE, TRAIT_FP, OPS2(W(P), R(Wq))),
+                       MMX_FP("cvtpd2pi", SSE2, TRAIT_FP | TRAIT_ALIGNED, OPS2(W(P), R(Wdq))),
                        NATIVE_FP("cvtss2si", SSE, OPS2(W(Gy), R(Wd))), NATIVE_FP("cvtsd2si", SSE2, OPS2(W(Gy), R(Wq)))),
     [0x2e] = COMPARE("ucomi"),
     [0x2f] = COMPARE("comi"),
@@ -232,8 +238,8 @@ const struct entry opcodes_0f[256] = {
     [0x69] = INTEGER("punpckhwd", MMX), [0x6a] = INTEGER("punpckhdq", MMX), [0x6b] = INTEGER("packssdw", MMX),
     [0x6c] = BY_PREFIX([1] = SSE_ROW("punpcklqdq", SSE2, OPS2(RW(V), R(Wdq)))),
     [0x6d] = BY_PREFIX([1] = SSE_ROW("punpckhqdq", SSE2, OPS2(RW(V), R(Wdq)))),
-    [0x6e] = BY_PREFIX(BY_W(MMX_ROW("movd", MMX, OPS2(W(P), R(Ey))), MMX_ROW("movq", MMX, OPS2(W(P), R(Ey)))),
-                       BY_W(NATIVE("movd", SSE2, OPS2(W(V), R(Ey))), NATIVE("movq", SSE2, OPS2(W(V), R(Ey))))),
+    [0x6e] = BY_PREFIX(BY_W64(MMX_ROW("movd", MMX, OPS2(W(P), R(Ey))), MMX_ROW("movq", MMX, OPS2(W(P), R(Ey)))),
+                       BY_W64(NATIVE("movd", SSE2, OPS2(W(V), R(Ey))), NATIVE("movq", SSE2, OPS2(W(V), R(Ey))))),
     [0x6f] = BY_PREFIX(MMX_ROW("movq", MMX, OPS2(W(P), R(Q))), SSE_ROW("movdqa", SSE2, OPS2(W(V), R(Wdq))),
                        NATIVE("movdqu", SSE2, OPS2(W(V), R(Wdq)))),
     [0x70] = BY_PREFIX(MMX_ROW("pshufw", SSE, OPS3(W(P), R(Q), R(Iub))), SSE_ROW("pshufd", SSE2, OPS3(W(V), R(Wdq), R(Iub))),
@@ -249,8 +255,8 @@ const struct entry opcodes_0f[256] = {
     [0x79] = BY_PREFIX(VMX("vmwrite", VMWRITE, OPS2(R(Gv), R(Ev)), WRITES(OSZAPC))),
     [0x7c] = BY_PREFIX([1] = SSE_FP("haddpd", SSE3, OPS2(RW(V), R(Wdq))), [3] = SSE_FP("haddps", SSE3, OPS2(RW(V), R(Wdq)))),
     [0x7d] = BY_PREFIX([1] = SSE_FP("hsubpd", SSE3, OPS2(RW(V), R(Wdq))), [3] = SSE_FP("hsubps", SSE3, OPS2(RW(V), R(Wdq)))),
-    [0x7e] = BY_PREFIX(BY_W(MMX_ROW("movd", MMX, OPS2(W(Ey), R(P))), MMX_ROW("movq", MMX, OPS2(W(Ey), R(P)))),
-                       BY_W(NATIVE("movd", SSE2, OPS2(W(Ey), R(V))), NATIVE("movq", SSE2, OPS2(W(Ey), R(V)))),
+    [0x7e] = BY_PREFIX(BY_W64(MMX_ROW("movd", MMX, OPS2(W(Ey), R(P))), MMX_ROW("movq", MMX, OPS2(W(Ey), R(P)))),
+                       BY_W64(NATIVE("movd", SSE2, OPS2(W(Ey), R(V))), NATIVE("movq", SSE2, OPS2(W(Ey), R(V)))),
                        NATIVE("movq", SSE2, OPS2(W(V), R(Wq)))),
     [0x7f] = BY_PREFIX(MMX_ROW("movq", MMX, OPS2(W(Q), R(P))), SSE_ROW("movdqa", SSE2, OPS2(W(Wdq), R(V))),
                        NATIVE("movdqu", SSE2, OPS2(W(Wdq), R(V)))),
@@ -304,16 +310,16 @@ const struct entry opcodes_0f[256] = {
     [0xcc] = BSWAP, [0xcd] = BSWAP, [0xce] = BSWAP, [0xcf] = BSWAP,
     [0xc2] = BY_PREFIX(SSE_FP("cmpps", SSE, OPS3(RW(V), R(Wdq), R(Iub))), SSE_FP("cmppd", SSE2, OPS3(RW(V), R(Wdq), R(Iub))),
                        NATIVE_FP("cmpss", SSE, OPS3(RW(V), R(Wd), R(Iub))), NATIVE_FP("cmpsd", SSE2, OPS3(RW(V), R(Wq), R(Iub)))),
-    [0xc4] = BY_PREFIX(BY_MOD(MMX_ROW("pinsrw", SSE, OPS3(RW(P), R(Mw), R(Iub))), MMX_ROW("pinsrw", SSE, OPS3(RW(P), R(Ry), R(Iub)))),
-                       BY_MOD(NATIVE("pinsrw", SSE2, OPS3(RW(V), R(Mw), R(Iub))), NATIVE("pinsrw", SSE2, OPS3(RW(V), R(Ry), R(Iub))))),
-    [0xc5] = BY_PREFIX(MMX_ROW("pextrw", SSE, OPS3(W(Gy), R(N), R(Iub))), NATIVE("pextrw", SSE2, OPS3(W(Gy), R(U), R(Iub)))),
+    [0xc4] = BY_PREFIX(BY_MOD(MMX_ROW("pinsrw", SSE, OPS3(RW(P), R(Mw), R(Iub))), MMX_ROW("pinsrw", SSE, OPS3(RW(P), R(Rd), R(Iub)))),
+                       BY_MOD(NATIVE("pinsrw", SSE2, OPS3(RW(V), R(Mw), R(Iub))), NATIVE("pinsrw", SSE2, OPS3(RW(V), R(Rd), R(Iub))))),
+    [0xc5] = BY_PREFIX(MMX_ROW("pextrw", SSE, OPS3(W(Gd), R(N), R(Iub))), NATIVE("pextrw", SSE2, OPS3(W(Gd), R(U), R(Iub)))),
     [0xc6] = PS_PD("shuf", OPS3(RW(V), R(Wdq), R(Iub))),
     [0xd0] = BY_PREFIX([1] = SSE_FP("addsubpd", SSE3, OPS2(RW(V), R(Wdq))), [3] = SSE_FP("addsubps", SSE3, OPS2(RW(V), R(Wdq)))),
     [0xd1] = INTEGER("psrlw", MMX), [0xd2] = INTEGER("psrld", MMX), [0xd3] = INTEGER("psrlq", MMX),
     [0xd4] = INTEGER("paddq", SSE2), [0xd5] = INTEGER("pmullw", MMX),
     [0xd6] = BY_PREFIX([1] = NATIVE("movq", SSE2, OPS2(W(Wq), R(V))), [2] = MMX_ROW("movq2dq", SSE2, OPS2(W(V), R(N))),
                        [3] = MMX_ROW("movdq2q", SSE2, OPS2(W(P), R(U)))),
-    [0xd7] = BY_PREFIX(MMX_ROW("pmovmskb", SSE, OPS2(W(Gy), R(N))), NATIVE("pmovmskb", SSE2, OPS2(W(Gy), R(U)))),
+    [0xd7] = BY_PREFIX(MMX_ROW("pmovmskb", SSE, OPS2(W(Gd), R(N))), NATIVE("pmovmskb", SSE2, OPS2(W(Gd), R(U)))),
     [0xd8] = INTEGER("psubusb", MMX), [0xd9] = INTEGER("psubusw", MMX), [0xda] = INTEGER("pminub", SSE),
     [0xdb] = INTEGER("pand", MMX), [0xdc] = INTEGER("paddusb", MMX), [0xdd] = INTEGER("paddusw", MMX),
     [0xde] = INTEGER("pmaxub", SSE), [0xdf] = INTEGER("pandn", MMX), [0xe0] = INTEGER("pavgb", SSE),

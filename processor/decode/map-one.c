@@ -82,7 +82,10 @@
     [(base) + 0] = GENERAL(name, op, OPS0, BYTE, USES(uses), SETS(sets),                               \
                            TRAITS(TRAIT_STRING | (traits)), __VA_ARGS__),                              \
     [(base) + 1] = GENERAL(name, op, OPS0, USES(uses), SETS(sets),                                     \
+                           .opsize = (traits) & TRAIT_IO ? OPSIZE_Z : OPSIZE_V,                        \
                            TRAITS(TRAIT_STRING | (traits)), __VA_ARGS__)
+/* A repeated comparison leaves the flags alone when RCX is 0. */
+#define COMPARES READS(DF | OSZAPC), WRITES(OSZAPC)
 #define PORT TRAIT_IO | TRAIT_SENSITIVE
 #define EVENT BRANCH | TRAIT_STACK
 #define EVENT_FLAGS READS(ALL_FLAGS), WRITES(IF | TF | NT)
@@ -151,8 +154,9 @@ const struct entry opcodes_one[256] = {
     [0x8e] = SYSTEM("mov", MOV_TO_SEG, ENDS, OPS2(W(Sw), R(Ew))),
     [0x8f] = BY_REG(GENERAL("pop", POP, OPS1(W(Ev)), TRAITS(PUSHES), STACK_POP)),
 
-    [0x90] = BY_F3(BY_REXB(GENERAL("nop", NOP, OPS0), GENERAL("xchg", XCHG, OPS2(RW(Zv), RW(rAX)))),
-                   GENERAL("pause", PAUSE, OPS0, TRAITS(TRAIT_SENSITIVE))),
+    /* With REX.B 90 exchanges with R8, F3 or not. */
+    [0x90] = BY_REXB(BY_F3(GENERAL("nop", NOP, OPS0), GENERAL("pause", PAUSE, OPS0, TRAITS(TRAIT_SENSITIVE))),
+                     GENERAL("xchg", XCHG, OPS2(RW(Zv), RW(rAX)))),
     SEVEN(0x91, GENERAL("xchg", XCHG, OPS2(RW(Zv), RW(rAX)))),
     [0x98] = BY_OPSIZE(GENERAL("cbw", CBW, OPS0, USES(RAX), SETS(RAX)),
                        GENERAL("cwde", CBW, OPS0, USES(RAX), SETS(RAX)),
@@ -175,12 +179,12 @@ const struct entry opcodes_one[256] = {
     [0xa2] = GENERAL("mov", MOV, OPS2(W(Ob), R(AL)), BYTE),
     [0xa3] = GENERAL("mov", MOV, OPS2(W(Ov), R(rAX))),
     STRING(0xa4, "movs", MOVS, RSI | RDI | MEMORY, RSI | RDI | MEMORY, 0, READS(DF)),
-    STRING(0xa6, "cmps", CMPS, RSI | RDI | MEMORY, RSI | RDI, 0, READS(DF), WRITES(OSZAPC)),
+    STRING(0xa6, "cmps", CMPS, RSI | RDI | MEMORY, RSI | RDI, 0, COMPARES),
     [0xa8] = GENERAL("test", TEST, OPS2(R(AL), R(Ib)), BYTE, LOGIC_FLAGS),
     [0xa9] = GENERAL("test", TEST, OPS2(R(rAX), R(Iz)), LOGIC_FLAGS),
     STRING(0xaa, "stos", STOS, RAX | RDI, RDI | MEMORY, 0, READS(DF)),
-    STRING(0xac, "lods", LODS, RSI | MEMORY, RAX | RSI, 0, READS(DF)),
-    STRING(0xae, "scas", SCAS, RAX | RDI | MEMORY, RDI, 0, READS(DF), WRITES(OSZAPC)),
+    STRING(0xac, "lods", LODS, RAX | RSI | MEMORY, RAX | RSI, 0, READS(DF)),
+    STRING(0xae, "scas", SCAS, RAX | RDI | MEMORY, RDI, 0, COMPARES),
     EIGHT(0xb0, GENERAL("mov", MOV, OPS2(W(Zb), R(Ib)), BYTE)),
     EIGHT(0xb8, GENERAL("mov", MOV, OPS2(W(Zv), R(Iv)))),
 
@@ -196,8 +200,8 @@ const struct entry opcodes_one[256] = {
     [0xc8] = GENERAL("enter", ENTER, OPS1(R(Iwb)), TRAITS(PUSHES), USES(RSP | RBP | MEMORY),
                      SETS(RSP | RBP | MEMORY)),
     [0xc9] = GENERAL("leave", LEAVE, OPS0, TRAITS(PUSHES), USES(RBP | MEMORY), SETS(RSP | RBP)),
-    [0xca] = SYSTEM("ret far", RET_FAR, EVENT, OPS1(R(Iw)), EVENT_STATE),
-    [0xcb] = SYSTEM("ret far", RET_FAR, EVENT, OPS0, EVENT_STATE),
+    [0xca] = SYSTEM("ret", RET_FAR, EVENT, OPS1(R(Iw)), EVENT_STATE),
+    [0xcb] = SYSTEM("ret", RET_FAR, EVENT, OPS0, EVENT_STATE),
     [0xcc] = SYSTEM("int3", INT3, EVENT, OPS0, EVENT_FLAGS, EVENT_STATE),
     [0xcd] = SYSTEM("int", INT, EVENT, OPS1(R(Iub)), EVENT_FLAGS, EVENT_STATE),
     [0xce] = SYSTEM("into", INTO, EVENT | TRAIT_NO64, OPS0, EVENT_FLAGS, EVENT_STATE),
@@ -213,7 +217,7 @@ const struct entry opcodes_one[256] = {
                      WRITES(SZP), UNDEFINES(OF | AF | CF)),
     [0xd5] = GENERAL("aad", AAD, OPS1(R(Iub)), BYTE, TRAITS(TRAIT_NO64), USES(RAX), SETS(RAX),
                      WRITES(SZP), UNDEFINES(OF | AF | CF)),
-    [0xd6] = GENERAL("salc", SALC, OPS0, BYTE, TRAITS(TRAIT_NO64), SETS(RAX), READS(CF)),
+    [0xd6] = GENERAL("salc", SALC, OPS0, BYTE, TRAITS(TRAIT_NO64), USES(RAX), SETS(RAX), READS(CF)),
     [0xd7] = GENERAL("xlat", XLAT, OPS0, BYTE, USES(RAX | RBX | MEMORY), SETS(RAX)),
     [0xd8] = X87_D8, [0xd9] = X87_D9, [0xda] = X87_DA, [0xdb] = X87_DB,
     [0xdc] = X87_DC, [0xdd] = X87_DD, [0xde] = X87_DE, [0xdf] = X87_DF,
@@ -223,17 +227,17 @@ const struct entry opcodes_one[256] = {
     [0xe2] = GENERAL("loop", LOOP, OPS1(R(Jb)), TRAITS(NEAR), USES(RCX), SETS(RCX)),
     [0xe3] = GENERAL("jcxz", JCXZ, OPS1(R(Jb)), TRAITS(NEAR), USES(RCX)),
     [0xe4] = GENERAL("in", IN, OPS2(W(AL), R(Iub)), BYTE, TRAITS(PORT)),
-    [0xe5] = GENERAL("in", IN, OPS2(W(rAX), R(Iub)), TRAITS(PORT)),
+    [0xe5] = GENERAL("in", IN, OPS2(W(rAX), R(Iub)), SIZE_Z, TRAITS(PORT)),
     [0xe6] = GENERAL("out", OUT, OPS2(R(Iub), R(AL)), BYTE, TRAITS(PORT)),
-    [0xe7] = GENERAL("out", OUT, OPS2(R(Iub), R(rAX)), TRAITS(PORT)),
+    [0xe7] = GENERAL("out", OUT, OPS2(R(Iub), R(rAX)), SIZE_Z, TRAITS(PORT)),
     [0xe8] = GENERAL("call", CALL, OPS1(R(Jz)), TRAITS(NEAR | TRAIT_STACK), STACK_USE),
     [0xe9] = GENERAL("jmp", JMP, OPS1(R(Jz)), TRAITS(NEAR)),
     [0xea] = SYSTEM("jmp", JMP_FAR, BRANCH | TRAIT_NO64, OPS1(R(Ap)), USES(STATE), SETS(STATE)),
     [0xeb] = GENERAL("jmp", JMP, OPS1(R(Jb)), TRAITS(NEAR)),
     [0xec] = GENERAL("in", IN, OPS1(W(AL)), BYTE, TRAITS(PORT), USES(RDX)),
-    [0xed] = GENERAL("in", IN, OPS1(W(rAX)), TRAITS(PORT), USES(RDX)),
+    [0xed] = GENERAL("in", IN, OPS1(W(rAX)), SIZE_Z, TRAITS(PORT), USES(RDX)),
     [0xee] = GENERAL("out", OUT, OPS1(R(AL)), BYTE, TRAITS(PORT), USES(RDX)),
-    [0xef] = GENERAL("out", OUT, OPS1(R(rAX)), TRAITS(PORT), USES(RDX)),
+    [0xef] = GENERAL("out", OUT, OPS1(R(rAX)), SIZE_Z, TRAITS(PORT), USES(RDX)),
 
     [0xf1] = SYSTEM("int1", INT1, EVENT, OPS0, EVENT_FLAGS, EVENT_STATE),
     [0xf4] = SYSTEM("hlt", HLT, TRAIT_PRIVILEGED | ENDS, OPS0),

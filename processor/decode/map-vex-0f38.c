@@ -120,7 +120,7 @@ const struct entry opcodes_vex_0f38[256] = {
 /* Four operands, the last in imm8[7:4]. */
 #define OPS_VHWL OPS4(W(Vx), R(Hx), R(Wx), R(Lx))
 #define TO_MEMORY_OR_REGISTER(name, memory)                                                            \
-    ONLY_66(BY_MOD(AVX_ROW(name, AVX, OPS3(W(memory), R(V), R(Iub)), L0), AVX_ROW(name, AVX, OPS3(W(Ry), R(V), R(Iub)), L0)))
+    ONLY_66(BY_MOD(AVX_ROW(name, AVX, OPS3(W(memory), R(V), R(Iub)), L0), AVX_ROW(name, AVX, OPS3(W(Rd), R(V), R(Iub)), L0)))
 
 const struct entry opcodes_vex_0f3a[256] = {
     [0x00] = ONLY_66(AVX_ROW("vpermq", AVX2, OPS_VWI, L1_W1)),
@@ -139,16 +139,16 @@ const struct entry opcodes_vex_0f3a[256] = {
     [0x0f] = ONLY_66(AVX_AVX2("vpalignr", OPS_VHWI)),
     [0x14] = TO_MEMORY_OR_REGISTER("vpextrb", Mb),
     [0x15] = TO_MEMORY_OR_REGISTER("vpextrw", Mw),
-    [0x16] = ONLY_66(BY_W(AVX_ROW("vpextrd", AVX, OPS3(W(Ey), R(V), R(Iub)), L0),
+    [0x16] = ONLY_66(BY_W64(AVX_ROW("vpextrd", AVX, OPS3(W(Ey), R(V), R(Iub)), L0),
                           AVX_ROW("vpextrq", AVX, OPS3(W(Ey), R(V), R(Iub)), L0))),
     [0x17] = TO_MEMORY_OR_REGISTER("vextractps", Md),
     [0x18] = ONLY_66(AVX_ROW("vinsertf128", AVX, OPS4(W(Vx), R(Hx), R(Wdq), R(Iub)), L1_W0)),
     [0x19] = ONLY_66(AVX_ROW("vextractf128", AVX, OPS3(W(Wdq), R(Vx), R(Iub)), L1_W0)),
     [0x1d] = ONLY_66(AVX_FP("vcvtps2ph", F16C, OPS3(W(Wh), R(Vx), R(Iub)), W0)),
     [0x20] = ONLY_66(BY_MOD(AVX_ROW("vpinsrb", AVX, OPS4(W(V), R(H), R(Mb), R(Iub)), L0),
-                            AVX_ROW("vpinsrb", AVX, OPS4(W(V), R(H), R(Ry), R(Iub)), L0))),
+                            AVX_ROW("vpinsrb", AVX, OPS4(W(V), R(H), R(Rd), R(Iub)), L0))),
     [0x21] = ONLY_66(AVX_ROW("vinsertps", AVX, OPS4(W(V), R(H), R(Wd), R(Iub)), L0)),
-    [0x22] = ONLY_66(BY_W(AVX_ROW("vpinsrd", AVX, OPS4(W(V), R(H), R(Ey), R(Iub)), L0),
+    [0x22] = ONLY_66(BY_W64(AVX_ROW("vpinsrd", AVX, OPS4(W(V), R(H), R(Ey), R(Iub)), L0),
                           AVX_ROW("vpinsrq", AVX, OPS4(W(V), R(H), R(Ey), R(Iub)), L0))),
     [0x38] = ONLY_66(AVX_ROW("vinserti128", AVX2, OPS4(W(Vx), R(Hx), R(Wdq), R(Iub)), L1_W0)),
     [0x39] = ONLY_66(AVX_ROW("vextracti128", AVX2, OPS3(W(Wdq), R(Vx), R(Iub)), L1_W0)),

@@ -103,7 +103,7 @@
     BY_MOD(BY_REG(LOAD("fild", Mw), STORE("fisttp", Mw), STORE("fist", Mw), STORE("fistp", Mw),        \
                   LOAD("fbld", Mt), LOAD("fild", Mq), STORE("fbstp", Mt), STORE("fistp", Mq)),         \
            BY_REG(REGISTERS("ffreep", W), REGISTERS("fxch", RW), REGISTERS("fstp", W),                 \
-                  REGISTERS("fstp", W), BY_RM(X87_CONTROL("fnstsw", OPS_MODRM, SETS(RAX))),            \
+                  REGISTERS("fstp", W), BY_RM(X87_ROW("fnstsw", X87, OPS_MODRM, USES(RAX | X87_STATE), SETS(RAX))),            \
                   FCOMI("fucomip"), FCOMI("fcomip")))
 
 #endif

@@ -24,6 +24,7 @@ enum {
     IMM_FAR,   /* offset and selector */
     IMM_MOFFS, /* an offset of the address size */
     IMM_ONE,   /* no bytes; the immediate is 1 (shifts by one) */
+    IMM_IS4,   /* 8 bits, of which 7:4 name a register */
     ENC_IMM = 0xf,
     ENC_MODRM = 1 << 4,
     ENC_REG = 1 << 5,          /* ModRM.reg is a register, extended by REX.R */
@@ -39,12 +40,14 @@ enum {
     ENC_REG_LOW = 1 << 15,     /* MMX or segment register in ModRM.reg: REX.R has no effect */
     ENC_RM_LOW = 1 << 16,      /* MMX register in ModRM.rm: REX.B has no effect */
     ENC_CHECK = 1 << 17,       /* register numbers need a check of their own */
+    ENC_YW = 1 << 18,          /* an operand of SIZE_YW: W counts in 64-bit mode only */
 };
 
 /* How insn.opsize follows from the prefixes (TRAIT_DEFAULT64 and TRAIT_FORCE64 refine OPSIZE_V). */
 enum row_opsize {
     OPSIZE_V, /* 2, 4 or 8 */
     OPSIZE_B, /* 1 */
+    OPSIZE_Z, /* 2 or 4: REX.W makes it 4 */
     OPSIZE_Y, /* 4, or 8 by REX.W or VEX.W in 64-bit mode; 66 has another meaning */
     OPSIZE_N, /* the mode's: 8 in 64-bit mode, else 4 */
 };
@@ -73,6 +76,7 @@ enum select {
     SELECT_REXB,   /* 2: REX.B */
     SELECT_L,      /* 2: VEX.L */
     SELECT_W,      /* 2: VEX.W */
+    SELECT_W64,    /* 2: REX.W or VEX.W in 64-bit mode */
 };
 
 struct entry {
@@ -100,6 +104,7 @@ extern const struct entry opcodes_vex_0f[256], opcodes_vex_0f38[256], opcodes_ve
 #define BY_REXB(...)   {SELECT_REXB, {.table = (const struct entry[2]){__VA_ARGS__}}}
 #define BY_L(...)      {SELECT_L, {.table = (const struct entry[2]){__VA_ARGS__}}}
 #define BY_W(...)      {SELECT_W, {.table = (const struct entry[2]){__VA_ARGS__}}}
+#define BY_W64(...)    {SELECT_W64, {.table = (const struct entry[2]){__VA_ARGS__}}}
 #define INVALID        {SELECT_INVALID, {.row = NULL}}
 
 /* Rows by class: mnemonic, operation, traits of system rows, operands (OPS*), then any of the
@@ -118,6 +123,7 @@ extern const struct entry opcodes_vex_0f[256], opcodes_vex_0f38[256], opcodes_ve
 #define USES(registers)   .attr.implicit_read = (registers)
 #define SETS(registers)   .attr.implicit_written = (registers)
 #define BYTE              .opsize = OPSIZE_B
+#define SIZE_Z            .opsize = OPSIZE_Z
 #define SIZE_Y            .opsize = OPSIZE_Y
 #define SIZE_N            .opsize = OPSIZE_N
 #define VEX(bits)         .vex = (bits)
@@ -175,17 +181,17 @@ enum {
 #define Ed  OPERAND_RM, 4, ENC_MODRM
 #define Eq  OPERAND_RM, 8, ENC_MODRM
 #define Ev  OPERAND_RM, SIZE_OP, ENC_MODRM
-#define Ey  OPERAND_RM, SIZE_YW, ENC_MODRM
+#define Ey  OPERAND_RM, SIZE_YW, ENC_MODRM | ENC_YW
 #define Rd  OPERAND_RM, 4, ENC_MODRM | ENC_REG_ONLY
 #define Rv  OPERAND_RM, SIZE_OP, ENC_MODRM | ENC_REG_ONLY
-#define Ry  OPERAND_RM, SIZE_YW, ENC_MODRM | ENC_REG_ONLY
+#define Ry  OPERAND_RM, SIZE_YW, ENC_MODRM | ENC_REG_ONLY | ENC_YW
 #define Rc  OPERAND_RM, SIZE_OP, ENC_MODRM | ENC_MOD_IGNORED | ENC_CHECK /* beside CR or DR */
 #define Gb  OPERAND_REG, 1, ENC_MODRM | ENC_REG | ENC_REG_BYTE
 #define Gw  OPERAND_REG, 2, ENC_MODRM | ENC_REG
 #define Gd  OPERAND_REG, 4, ENC_MODRM | ENC_REG
 #define Gv  OPERAND_REG, SIZE_OP, ENC_MODRM | ENC_REG
-#define Gy  OPERAND_REG, SIZE_YW, ENC_MODRM | ENC_REG
-#define By  OPERAND_VREG, SIZE_YW, ENC_VVVV
+#define Gy  OPERAND_REG, SIZE_YW, ENC_MODRM | ENC_REG | ENC_YW
+#define By  OPERAND_VREG, SIZE_YW, ENC_VVVV | ENC_YW
 #define Zb  OPERAND_OPREG, 1, ENC_OPREG | ENC_RM_BYTE
 #define Zv  OPERAND_OPREG, SIZE_OP, ENC_OPREG
 #define AL  OPERAND_ACC, 1, 0
@@ -205,7 +211,7 @@ enum {
 #define Mt      OPERAND_MEM, 10, MEM_ENC
 #define Mdq     OPERAND_MEM, 16, MEM_ENC
 #define Mv      OPERAND_MEM, SIZE_OP, MEM_ENC
-#define My      OPERAND_MEM, SIZE_YW, MEM_ENC
+#define My      OPERAND_MEM, SIZE_YW, MEM_ENC | ENC_YW
 #define Mx      OPERAND_MEM, SIZE_VEC, MEM_ENC
 #define Mqq     OPERAND_MEM, 32, MEM_ENC
 #define Mp      OPERAND_MEM, SIZE_FAR, MEM_ENC
