@@ -9,11 +9,11 @@
 _Noreturn static void raise_non_canonical(struct processor *p, uint64_t linear)
 {
     const struct insn *i = p->insn;
-    bool stack = i == NULL;
-    if (i && insn_has_memory(i) && p->flat_base[i->seg] + insn_ea(p, i) == linear)
+    bool stack = i == NULL || i->attr->traits & TRAIT_STACK;
+    /* Beside the stack's, an operand's accesses are told by their address; alone, BT's may lie apart
+     * from it. */
+    if (i && insn_has_memory(i) && (!stack || p->flat_base[i->seg] + insn_ea(p, i) == linear))
         stack = i->seg == SEG_SS;
-    else if (i)
-        stack = i->attr->traits & TRAIT_STACK;
     raise_fault(p, stack ? VECTOR_SS : VECTOR_GP, 0);
 }
 

@@ -38,32 +38,33 @@ HANDLER(out)
 }
 
 /* The destination is known to be writable before the port is read: reading has effects. */
-static inline void ins_one(struct processor *p, const struct insn *i, unsigned size)
+static inline void ins_one(struct processor *p, const struct insn *i, uint16_t port, unsigned size)
 {
-    uint16_t port = (uint16_t)p->gpr[REG_RDX];
-    check_port(p, port, size);
     uint64_t linear = destination_linear(p, i, size, MEM_WRITE);
     mem_probe(p, linear, size, MEM_WRITE);
     mem_write(p, linear, port_read(p, port, size, true), size);
     advance(p, i, REG_RDI, size);
 }
-static inline void outs_one(struct processor *p, const struct insn *i, unsigned size)
+static inline void outs_one(struct processor *p, const struct insn *i, uint16_t port, unsigned size)
 {
-    uint16_t port = (uint16_t)p->gpr[REG_RDX];
-    check_port(p, port, size);
     uint64_t value = mem_read(p, source_linear(p, i, size), size);
     port_write(p, port, (uint32_t)value, size, true);
     advance(p, i, REG_RSI, size);
 }
+/* Permission is checked even if the count is 0. */
 HANDLER(ins)
 {
     unsigned size = port_size(i);
-    REPEAT(p, i, ins_one(p, i, size));
+    uint16_t port = (uint16_t)p->gpr[REG_RDX];
+    check_port(p, port, size);
+    REPEAT(p, i, ins_one(p, i, port, size));
 }
 HANDLER(outs)
 {
     unsigned size = port_size(i);
-    REPEAT(p, i, outs_one(p, i, size));
+    uint16_t port = (uint16_t)p->gpr[REG_RDX];
+    check_port(p, port, size);
+    REPEAT(p, i, outs_one(p, i, port, size));
 }
 
 exec_fn *bind_io(const struct insn *i, uint32_t mode)

@@ -122,41 +122,40 @@ SIZED_WORDS(pushf)
 
 /* ---------------------------------------------------------------- ENTER, LEAVE */
 
-/* Writes RBP's part that the stack's width uses. */
-static void write_frame_pointer(struct processor *p, uint64_t value, unsigned size)
-{
-    reg_write(p, REG_RBP, value, size);
-}
-
 /* ENTER imm16, imm8 (SDM volume 2): pushes rBP, then LEVEL - 1 frame pointers of the enclosing
- * frame's display and the new one.  Reads and checks come first, then the writes. */
+ * frame's display and the new one.  Reads and checks come first, in order, then the writes. */
+struct pushes {
+    uint64_t rsp;
+    unsigned count;
+    uint64_t linear[33], value[33];
+};
+static inline void add_push(struct processor *p, struct pushes *all, uint64_t value, unsigned size)
+{
+    all->rsp = stack_add(p, all->rsp, -(uint64_t)size);
+    uint64_t linear = stack_linear(p, all->rsp, size, MEM_WRITE);
+    mem_probe(p, linear, size, MEM_WRITE);
+    all->linear[all->count] = linear;
+    all->value[all->count++] = value;
+}
 ALWAYS_INLINE const struct insn *enter(struct processor *p, const struct insn *i, unsigned size)
 {
-    uint64_t linear[33], value[33], rsp = p->gpr[REG_RSP], rbp = p->gpr[REG_RBP];
-    unsigned level = i->imm >> 16 & 31, count = 0;
-    rsp = stack_add(p, rsp, -(uint64_t)size);
-    uint64_t frame = rsp;
-    linear[count] = stack_linear(p, rsp, size, MEM_WRITE);
-    value[count++] = rbp;
+    struct pushes all = {.rsp = p->gpr[REG_RSP]};
+    uint64_t rbp = p->gpr[REG_RBP];
+    unsigned level = i->imm >> 16 & 31;
+    add_push(p, &all, rbp, size);
+    uint64_t frame = all.rsp;
     for (unsigned n = 1; n < level; n++) {
         rbp = stack_add(p, rbp, -(uint64_t)size);
-        value[count] = mem_read(p, stack_linear(p, rbp, size, MEM_READ), size);
-        rsp = stack_add(p, rsp, -(uint64_t)size);
-        linear[count++] = stack_linear(p, rsp, size, MEM_WRITE);
+        add_push(p, &all, mem_read(p, stack_linear(p, rbp, size, MEM_READ), size), size);
     }
-    if (level) {
-        rsp = stack_add(p, rsp, -(uint64_t)size);
-        linear[count] = stack_linear(p, rsp, size, MEM_WRITE);
-        value[count++] = frame;
-    }
-    rsp = stack_add(p, rsp, -(i->imm & 0xffff));
+    if (level)
+        add_push(p, &all, frame, size);
     /* A write at the final stack pointer must be possible, though none is made. */
+    uint64_t rsp = stack_add(p, all.rsp, -(i->imm & 0xffff));
     mem_probe(p, stack_linear(p, rsp, size, MEM_WRITE), size, MEM_WRITE);
-    for (unsigned n = 0; n < count; n++)
-        mem_probe(p, linear[n], size, MEM_WRITE);
-    for (unsigned n = 0; n < count; n++)
-        mem_write(p, linear[n], value[n], size);
-    write_frame_pointer(p, frame, size);
+    for (unsigned n = 0; n < all.count; n++)
+        mem_write(p, all.linear[n], all.value[n], size);
+    reg_write(p, REG_RBP, frame, size);
     p->gpr[REG_RSP] = rsp;
     return i + 1;
 }
@@ -165,7 +164,7 @@ ALWAYS_INLINE const struct insn *leave(struct processor *p, const struct insn *i
     uint64_t rsp = stack_add(p, p->gpr[REG_RSP], p->gpr[REG_RBP] - p->gpr[REG_RSP]);
     uint64_t value = mem_read(p, stack_linear(p, rsp, size, MEM_READ), size);
     p->gpr[REG_RSP] = stack_add(p, rsp, size);
-    write_frame_pointer(p, value, size);
+    reg_write(p, REG_RBP, value, size);
     return i + 1;
 }
 SIZED_WORDS(enter)
