@@ -71,9 +71,9 @@ struct walk {
 static void walk_entry(const struct walk *w, const struct entry *e, int group, unsigned prefix)
 {
     static const uint8_t counts[] = {
-        [SELECT_REG] = 8,    [SELECT_RM] = 8,     [SELECT_MOD] = 2,  [SELECT_PREFIX] = 4, [SELECT_REP] = 3,
-        [SELECT_F3] = 2,     [SELECT_OPSIZE] = 3, [SELECT_MODE64] = 2, [SELECT_REXB] = 2,
-        [SELECT_L] = 2,      [SELECT_W] = 2,      [SELECT_W64] = 2,
+        [SELECT_REG] = 8,  [SELECT_RM] = 8, [SELECT_MOD] = 2,    [SELECT_PREFIX] = 4,
+        [SELECT_REP] = 3,  [SELECT_F3] = 2, [SELECT_OPSIZE] = 3, [SELECT_MODE64] = 2,
+        [SELECT_REXB] = 2, [SELECT_L] = 2,  [SELECT_W] = 2,      [SELECT_W64] = 2,
     };
     static const uint8_t mandatory[4] = {0, PREFIX_66, PREFIX_REP, PREFIX_REPNE};
     if (e->select == SELECT_INVALID)

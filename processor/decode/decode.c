@@ -24,7 +24,10 @@ struct cursor {
 };
 
 static const struct insn_attr invalid_attr = {
-    .name = "(bad)", .op = OP_UD, .class = CLASS_INVALID, .traits = TRAIT_ENDS_BLOCK,
+    .name = "(bad)",
+    .op = OP_UD,
+    .class = CLASS_INVALID,
+    .traits = TRAIT_ENDS_BLOCK,
 };
 
 /* ---------------------------------------------------------------- prefixes */
@@ -32,11 +35,10 @@ static const struct insn_attr invalid_attr = {
 enum { NOT_PREFIX, PREFIX_KIND_SEG, PREFIX_KIND_REX, PREFIX_KIND_OTHER };
 
 static const uint8_t prefix_kind[256] = {
-    [0x26] = PREFIX_KIND_SEG, [0x2e] = PREFIX_KIND_SEG, [0x36] = PREFIX_KIND_SEG,
-    [0x3e] = PREFIX_KIND_SEG, [0x64] = PREFIX_KIND_SEG, [0x65] = PREFIX_KIND_SEG,
-    [0x40 ... 0x4f] = PREFIX_KIND_REX,
-    [0x66] = PREFIX_KIND_OTHER, [0x67] = PREFIX_KIND_OTHER, [0xf0] = PREFIX_KIND_OTHER,
-    [0xf2] = PREFIX_KIND_OTHER, [0xf3] = PREFIX_KIND_OTHER,
+    [0x26] = PREFIX_KIND_SEG,          [0x2e] = PREFIX_KIND_SEG,   [0x36] = PREFIX_KIND_SEG,
+    [0x3e] = PREFIX_KIND_SEG,          [0x64] = PREFIX_KIND_SEG,   [0x65] = PREFIX_KIND_SEG,
+    [0x40 ... 0x4f] = PREFIX_KIND_REX, [0x66] = PREFIX_KIND_OTHER, [0x67] = PREFIX_KIND_OTHER,
+    [0xf0] = PREFIX_KIND_OTHER,        [0xf2] = PREFIX_KIND_OTHER, [0xf3] = PREFIX_KIND_OTHER,
 };
 
 /* Takes the legacy and REX prefixes.  False when the bytes end before an opcode. */
@@ -82,8 +84,8 @@ static bool take_prefixes(struct cursor *c)
 
 /* ---------------------------------------------------------------- the opcode's entry */
 
-/* VEX after C4 or C5 (at c->at - 1).  Sets *entry, NULL when the map does not exist.  False when the
- * bytes end. */
+/* VEX after C4 or C5 (at c->at - 1).  Sets *entry, NULL when the map does not exist.  False when
+ * the bytes end. */
 static bool take_vex(struct cursor *c, uint8_t first, const struct entry **entry)
 {
     static const struct entry *const maps[4] = {NULL, opcodes_vex_0f, opcodes_vex_0f38,
@@ -119,8 +121,8 @@ static bool take_vex(struct cursor *c, uint8_t first, const struct entry **entry
     return true;
 }
 
-/* The opcode's entry in the table of its map; NULL for an escape that leads nowhere.  False when the
- * bytes end. */
+/* The opcode's entry in the table of its map; NULL for an escape that leads nowhere.  False when
+ * the bytes end. */
 static bool take_opcode(struct cursor *c, const struct entry **entry)
 {
     uint8_t b = *c->at++;
@@ -480,12 +482,10 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
         .index = REG_NONE,
     };
     /* Of F2 and F3 the last counts, which may also be VEX.pp's. */
-    i->prefixes = c.prefixes & (uint8_t)~(PREFIX_REP | PREFIX_REPNE);
+    i->prefixes = c.prefixes & (uint8_t) ~(PREFIX_REP | PREFIX_REPNE);
     i->prefixes |= c.rep == 0xf3 ? PREFIX_REP : c.rep ? PREFIX_REPNE : 0;
     i->prefixes |= c.seg != SEG_COUNT ? PREFIX_SEG : 0;
-    i->addrsize = (uint8_t)((mode == DECODE_64   ? 8
-                             : mode == DECODE_32 ? 4
-                                                 : 2));
+    i->addrsize = (uint8_t)((mode == DECODE_64 ? 8 : mode == DECODE_32 ? 4 : 2));
     if (c.prefixes & PREFIX_67)
         i->addrsize = i->addrsize == 4 && mode == DECODE_32 ? 2 : 4;
     if (unlikely(entry == NULL))

@@ -3,91 +3,91 @@
 #include "processor/decode/map-x87.h"
 #include "processor/decode/table.h"
 
-/* clang-format off */
-
-#define LOCK TRAIT_LOCKABLE
+#define LOCK   TRAIT_LOCKABLE
 #define PUSHES TRAIT_STACK | TRAIT_DEFAULT64
-#define NEAR BRANCH | TRAIT_FORCE64
+#define NEAR   BRANCH | TRAIT_FORCE64
 
 /* ADD ... CMP: six forms from BASE on. */
-#define ARITHMETIC(base, name, op, access, traits, ...)                                                \
-    [(base) + 0] = GENERAL(name, op, OPS2(access(Eb), R(Gb)), BYTE, TRAITS(traits), __VA_ARGS__),      \
-    [(base) + 1] = GENERAL(name, op, OPS2(access(Ev), R(Gv)), TRAITS(traits), __VA_ARGS__),            \
-    [(base) + 2] = GENERAL(name, op, OPS2(access(Gb), R(Eb)), BYTE, __VA_ARGS__),                      \
-    [(base) + 3] = GENERAL(name, op, OPS2(access(Gv), R(Ev)), __VA_ARGS__),                            \
-    [(base) + 4] = GENERAL(name, op, OPS2(access(AL), R(Ib)), BYTE, __VA_ARGS__),                      \
-    [(base) + 5] = GENERAL(name, op, OPS2(access(rAX), R(Iz)), __VA_ARGS__)
+#define ARITHMETIC(base, name, op, access, traits, ...)                                            \
+    [(base) + 0] = GENERAL(name, op, OPS2(access(Eb), R(Gb)), BYTE, TRAITS(traits), __VA_ARGS__),  \
+              [(base) + 1] =                                                                       \
+                  GENERAL(name, op, OPS2(access(Ev), R(Gv)), TRAITS(traits), __VA_ARGS__),         \
+              [(base) + 2] = GENERAL(name, op, OPS2(access(Gb), R(Eb)), BYTE, __VA_ARGS__),        \
+              [(base) + 3] = GENERAL(name, op, OPS2(access(Gv), R(Ev)), __VA_ARGS__),              \
+              [(base) + 4] = GENERAL(name, op, OPS2(access(AL), R(Ib)), BYTE, __VA_ARGS__),        \
+              [(base) + 5] = GENERAL(name, op, OPS2(access(rAX), R(Iz)), __VA_ARGS__)
 #define LOGIC_FLAGS WRITES(OSZPC), UNDEFINES(AF)
 #define CARRY_FLAGS READS(CF), WRITES(OSZAPC)
 
 /* Group 1: E is the destination, I the immediate. */
-#define GROUP1(E, I, ...)                                                                              \
-    BY_REG(GENERAL("add", ADD, OPS2(RW(E), R(I)), TRAITS(LOCK), WRITES(OSZAPC), __VA_ARGS__),          \
-           GENERAL("or", OR, OPS2(RW(E), R(I)), TRAITS(LOCK), LOGIC_FLAGS, __VA_ARGS__),               \
-           GENERAL("adc", ADC, OPS2(RW(E), R(I)), TRAITS(LOCK), CARRY_FLAGS, __VA_ARGS__),             \
-           GENERAL("sbb", SBB, OPS2(RW(E), R(I)), TRAITS(LOCK), CARRY_FLAGS, __VA_ARGS__),             \
-           GENERAL("and", AND, OPS2(RW(E), R(I)), TRAITS(LOCK), LOGIC_FLAGS, __VA_ARGS__),             \
-           GENERAL("sub", SUB, OPS2(RW(E), R(I)), TRAITS(LOCK), WRITES(OSZAPC), __VA_ARGS__),          \
-           GENERAL("xor", XOR, OPS2(RW(E), R(I)), TRAITS(LOCK), LOGIC_FLAGS, __VA_ARGS__),             \
+#define GROUP1(E, I, ...)                                                                          \
+    BY_REG(GENERAL("add", ADD, OPS2(RW(E), R(I)), TRAITS(LOCK), WRITES(OSZAPC), __VA_ARGS__),      \
+           GENERAL("or", OR, OPS2(RW(E), R(I)), TRAITS(LOCK), LOGIC_FLAGS, __VA_ARGS__),           \
+           GENERAL("adc", ADC, OPS2(RW(E), R(I)), TRAITS(LOCK), CARRY_FLAGS, __VA_ARGS__),         \
+           GENERAL("sbb", SBB, OPS2(RW(E), R(I)), TRAITS(LOCK), CARRY_FLAGS, __VA_ARGS__),         \
+           GENERAL("and", AND, OPS2(RW(E), R(I)), TRAITS(LOCK), LOGIC_FLAGS, __VA_ARGS__),         \
+           GENERAL("sub", SUB, OPS2(RW(E), R(I)), TRAITS(LOCK), WRITES(OSZAPC), __VA_ARGS__),      \
+           GENERAL("xor", XOR, OPS2(RW(E), R(I)), TRAITS(LOCK), LOGIC_FLAGS, __VA_ARGS__),         \
            GENERAL("cmp", CMP, OPS2(R(E), R(I)), WRITES(OSZAPC), __VA_ARGS__))
 
 /* Group 2.  A count of 0 leaves the flags alone: where it may be 0 they are also read. */
-#define GROUP2(kept, overflow, ...)                                                                    \
-    BY_REG(ROTATE("rol", ROL, (kept) & (OF | CF), overflow, __VA_ARGS__),                              \
-           ROTATE("ror", ROR, (kept) & (OF | CF), overflow, __VA_ARGS__),                              \
-           ROTATE("rcl", RCL, ((kept) & OF) | CF, overflow, __VA_ARGS__),                              \
-           ROTATE("rcr", RCR, ((kept) & OF) | CF, overflow, __VA_ARGS__),                              \
-           SHIFT("shl", SHL, kept, overflow, __VA_ARGS__),                                             \
-           SHIFT("shr", SHR, kept, overflow, __VA_ARGS__),                                             \
-           SHIFT("shl", SHL, kept, overflow, __VA_ARGS__), /* an alias of /4 */                        \
+#define GROUP2(kept, overflow, ...)                                                                \
+    BY_REG(ROTATE("rol", ROL, (kept) & (OF | CF), overflow, __VA_ARGS__),                          \
+           ROTATE("ror", ROR, (kept) & (OF | CF), overflow, __VA_ARGS__),                          \
+           ROTATE("rcl", RCL, ((kept)&OF) | CF, overflow, __VA_ARGS__),                            \
+           ROTATE("rcr", RCR, ((kept)&OF) | CF, overflow, __VA_ARGS__),                            \
+           SHIFT("shl", SHL, kept, overflow, __VA_ARGS__),                                         \
+           SHIFT("shr", SHR, kept, overflow, __VA_ARGS__),                                         \
+           SHIFT("shl", SHL, kept, overflow, __VA_ARGS__), /* an alias of /4 */                    \
            SHIFT("sar", SAR, kept, overflow, __VA_ARGS__))
-#define ROTATE(name, op, reads, overflow, ...)                                                         \
-    GENERAL(name, op, READS(reads), WRITES(CF | (OF & ~(overflow))), UNDEFINES(overflow), __VA_ARGS__)
-#define SHIFT(name, op, kept, overflow, ...)                                                           \
-    GENERAL(name, op, READS(kept), WRITES(SZPC | (OF & ~(overflow))), UNDEFINES(AF | (overflow)),      \
+#define ROTATE(name, op, reads, overflow, ...)                                                     \
+    GENERAL(name, op, READS(reads), WRITES(CF | (OF & ~(overflow))), UNDEFINES(overflow),          \
+            __VA_ARGS__)
+#define SHIFT(name, op, kept, overflow, ...)                                                       \
+    GENERAL(name, op, READS(kept), WRITES(SZPC | (OF & ~(overflow))), UNDEFINES(AF | (overflow)),  \
             __VA_ARGS__)
 
 /* Group 3; the implicit registers differ between bytes and the rest. */
-#define GROUP3(E, I, wide, ...)                                                                        \
-    BY_REG(GENERAL("test", TEST, OPS2(R(E), R(I)), LOGIC_FLAGS, __VA_ARGS__),                          \
-           GENERAL("test", TEST, OPS2(R(E), R(I)), LOGIC_FLAGS, __VA_ARGS__), /* an alias */           \
-           GENERAL("not", NOT, OPS1(RW(E)), TRAITS(LOCK), __VA_ARGS__),                                \
-           GENERAL("neg", NEG, OPS1(RW(E)), TRAITS(LOCK), WRITES(OSZAPC), __VA_ARGS__),                \
-           GENERAL("mul", MUL, OPS1(R(E)), USES(RAX), SETS(RAX | (wide)),                              \
-                   WRITES(OF | CF), UNDEFINES(SZAP), __VA_ARGS__),                                     \
-           GENERAL("imul", IMUL1, OPS1(R(E)), USES(RAX), SETS(RAX | (wide)),                           \
-                   WRITES(OF | CF), UNDEFINES(SZAP), __VA_ARGS__),                                     \
-           GENERAL("div", DIV, OPS1(R(E)), USES(RAX | (wide)), SETS(RAX | (wide)),                     \
-                   UNDEFINES(OSZAPC), __VA_ARGS__),                                                    \
-           GENERAL("idiv", IDIV, OPS1(R(E)), USES(RAX | (wide)), SETS(RAX | (wide)),                   \
+#define GROUP3(E, I, wide, ...)                                                                    \
+    BY_REG(GENERAL("test", TEST, OPS2(R(E), R(I)), LOGIC_FLAGS, __VA_ARGS__),                      \
+           GENERAL("test", TEST, OPS2(R(E), R(I)), LOGIC_FLAGS, __VA_ARGS__), /* an alias */       \
+           GENERAL("not", NOT, OPS1(RW(E)), TRAITS(LOCK), __VA_ARGS__),                            \
+           GENERAL("neg", NEG, OPS1(RW(E)), TRAITS(LOCK), WRITES(OSZAPC), __VA_ARGS__),            \
+           GENERAL("mul", MUL, OPS1(R(E)), USES(RAX), SETS(RAX | (wide)), WRITES(OF | CF),         \
+                   UNDEFINES(SZAP), __VA_ARGS__),                                                  \
+           GENERAL("imul", IMUL1, OPS1(R(E)), USES(RAX), SETS(RAX | (wide)), WRITES(OF | CF),      \
+                   UNDEFINES(SZAP), __VA_ARGS__),                                                  \
+           GENERAL("div", DIV, OPS1(R(E)), USES(RAX | (wide)), SETS(RAX | (wide)),                 \
+                   UNDEFINES(OSZAPC), __VA_ARGS__),                                                \
+           GENERAL("idiv", IDIV, OPS1(R(E)), USES(RAX | (wide)), SETS(RAX | (wide)),               \
                    UNDEFINES(OSZAPC), __VA_ARGS__))
 
-#define EIGHT(base, ...)                                                                               \
-    [(base) + 0] = __VA_ARGS__, [(base) + 1] = __VA_ARGS__, [(base) + 2] = __VA_ARGS__,                \
-    [(base) + 3] = __VA_ARGS__, [(base) + 4] = __VA_ARGS__, [(base) + 5] = __VA_ARGS__,                \
-    [(base) + 6] = __VA_ARGS__, [(base) + 7] = __VA_ARGS__
-#define SEVEN(base, ...)                                                                               \
-    [(base) + 0] = __VA_ARGS__, [(base) + 1] = __VA_ARGS__, [(base) + 2] = __VA_ARGS__,                \
-    [(base) + 3] = __VA_ARGS__, [(base) + 4] = __VA_ARGS__, [(base) + 5] = __VA_ARGS__,                \
-    [(base) + 6] = __VA_ARGS__
+#define EIGHT(base, ...)                                                                           \
+    [(base) + 0] = __VA_ARGS__, [(base) + 1] = __VA_ARGS__, [(base) + 2] = __VA_ARGS__,            \
+              [(base) + 3] = __VA_ARGS__, [(base) + 4] = __VA_ARGS__, [(base) + 5] = __VA_ARGS__,  \
+              [(base) + 6] = __VA_ARGS__, [(base) + 7] = __VA_ARGS__
+#define SEVEN(base, ...)                                                                           \
+    [(base) + 0] = __VA_ARGS__, [(base) + 1] = __VA_ARGS__, [(base) + 2] = __VA_ARGS__,            \
+              [(base) + 3] = __VA_ARGS__, [(base) + 4] = __VA_ARGS__, [(base) + 5] = __VA_ARGS__,  \
+              [(base) + 6] = __VA_ARGS__
 
-#define JCC_SHORT(opcode, cc, flags)                                                                   \
+#define JCC_SHORT(opcode, cc, flags)                                                               \
     [opcode] = GENERAL("j" cc, JCC, OPS1(R(Jb)), READS(flags), TRAITS(NEAR | TRAIT_COND))
-#define STACK_USE USES(RSP), SETS(RSP | MEMORY)
-#define STACK_POP USES(RSP | MEMORY), SETS(RSP)
+#define STACK_USE    USES(RSP), SETS(RSP | MEMORY)
+#define STACK_POP    USES(RSP | MEMORY), SETS(RSP)
 #define PUSH_SEGMENT SYSTEM("push", PUSH_SEG, PUSHES | TRAIT_NO64, OPS1(R(Sop)), STACK_USE)
-#define POP_SEGMENT SYSTEM("pop", POP_SEG, PUSHES | TRAIT_NO64 | ENDS, OPS1(W(Sop)), STACK_POP)
+#define POP_SEGMENT  SYSTEM("pop", POP_SEG, PUSHES | TRAIT_NO64 | ENDS, OPS1(W(Sop)), STACK_POP)
 /* A string instruction: byte and wide forms. */
-#define STRING(base, name, op, uses, sets, traits, ...)                                                \
-    [(base) + 0] = GENERAL(name, op, OPS0, BYTE, USES(uses), SETS(sets),                               \
-                           TRAITS(TRAIT_STRING | (traits)), __VA_ARGS__),                              \
-    [(base) + 1] = GENERAL(name, op, OPS0, USES(uses), SETS(sets),                                     \
-                           .opsize = (traits) & TRAIT_IO ? OPSIZE_Z : OPSIZE_V,                        \
-                           TRAITS(TRAIT_STRING | (traits)), __VA_ARGS__)
+#define STRING(base, name, op, uses, sets, traits, ...)                                            \
+    [(base) + 0] = GENERAL(name, op, OPS0, BYTE, USES(uses), SETS(sets),                           \
+                           TRAITS(TRAIT_STRING | (traits)), __VA_ARGS__),                          \
+              [(base) + 1] = GENERAL(name, op, OPS0, USES(uses), SETS(sets),                       \
+                                     .opsize = (traits)&TRAIT_IO ? OPSIZE_Z : OPSIZE_V,            \
+                                     TRAITS(TRAIT_STRING | (traits)), __VA_ARGS__)
 /* A repeated comparison leaves the flags alone when RCX is 0. */
-#define COMPARES READS(DF | OSZAPC), WRITES(OSZAPC)
-#define PORT TRAIT_IO | TRAIT_SENSITIVE
-#define EVENT BRANCH | TRAIT_STACK
+#define COMPARES    READS(DF | OSZAPC), WRITES(OSZAPC)
+#define PORT        TRAIT_IO | TRAIT_SENSITIVE
+#define EVENT       BRANCH | TRAIT_STACK
 #define EVENT_FLAGS READS(ALL_FLAGS), WRITES(IF | TF | NT)
 #define EVENT_STATE USES(RSP | STATE), SETS(RSP | STATE | MEMORY)
 
@@ -100,16 +100,21 @@ const struct entry opcodes_one[256] = {
     ARITHMETIC(0x28, "sub", SUB, RW, LOCK, WRITES(OSZAPC)),
     ARITHMETIC(0x30, "xor", XOR, RW, LOCK, LOGIC_FLAGS),
     ARITHMETIC(0x38, "cmp", CMP, R, 0, WRITES(OSZAPC)),
-    [0x06] = PUSH_SEGMENT, [0x07] = POP_SEGMENT, [0x0e] = PUSH_SEGMENT,
-    [0x16] = PUSH_SEGMENT, [0x17] = POP_SEGMENT, [0x1e] = PUSH_SEGMENT, [0x1f] = POP_SEGMENT,
+    [0x06] = PUSH_SEGMENT,
+    [0x07] = POP_SEGMENT,
+    [0x0e] = PUSH_SEGMENT,
+    [0x16] = PUSH_SEGMENT,
+    [0x17] = POP_SEGMENT,
+    [0x1e] = PUSH_SEGMENT,
+    [0x1f] = POP_SEGMENT,
     [0x27] = GENERAL("daa", DAA, OPS0, BYTE, USES(RAX), SETS(RAX), TRAITS(TRAIT_NO64),
                      READS(AF | CF), WRITES(SZAPC), UNDEFINES(OF)),
     [0x2f] = GENERAL("das", DAS, OPS0, BYTE, USES(RAX), SETS(RAX), TRAITS(TRAIT_NO64),
                      READS(AF | CF), WRITES(SZAPC), UNDEFINES(OF)),
-    [0x37] = GENERAL("aaa", AAA, OPS0, BYTE, USES(RAX), SETS(RAX), TRAITS(TRAIT_NO64),
-                     READS(AF), WRITES(AF | CF), UNDEFINES(OF | SZP)),
-    [0x3f] = GENERAL("aas", AAS, OPS0, BYTE, USES(RAX), SETS(RAX), TRAITS(TRAIT_NO64),
-                     READS(AF), WRITES(AF | CF), UNDEFINES(OF | SZP)),
+    [0x37] = GENERAL("aaa", AAA, OPS0, BYTE, USES(RAX), SETS(RAX), TRAITS(TRAIT_NO64), READS(AF),
+                     WRITES(AF | CF), UNDEFINES(OF | SZP)),
+    [0x3f] = GENERAL("aas", AAS, OPS0, BYTE, USES(RAX), SETS(RAX), TRAITS(TRAIT_NO64), READS(AF),
+                     WRITES(AF | CF), UNDEFINES(OF | SZP)),
 
     /* In 64-bit mode 40-4F are REX. */
     EIGHT(0x40, GENERAL("inc", INC, OPS1(RW(Zv)), TRAITS(TRAIT_NO64), WRITES(OSZAP))),
@@ -155,8 +160,9 @@ const struct entry opcodes_one[256] = {
     [0x8f] = BY_REG(GENERAL("pop", POP, OPS1(W(Ev)), TRAITS(PUSHES), STACK_POP)),
 
     /* With REX.B 90 exchanges with R8, F3 or not. */
-    [0x90] = BY_REXB(BY_F3(GENERAL("nop", NOP, OPS0), GENERAL("pause", PAUSE, OPS0, TRAITS(TRAIT_SENSITIVE))),
-                     GENERAL("xchg", XCHG, OPS2(RW(Zv), RW(rAX)))),
+    [0x90] = BY_REXB(
+        BY_F3(GENERAL("nop", NOP, OPS0), GENERAL("pause", PAUSE, OPS0, TRAITS(TRAIT_SENSITIVE))),
+        GENERAL("xchg", XCHG, OPS2(RW(Zv), RW(rAX)))),
     SEVEN(0x91, GENERAL("xchg", XCHG, OPS2(RW(Zv), RW(rAX)))),
     [0x98] = BY_OPSIZE(GENERAL("cbw", CBW, OPS0, USES(RAX), SETS(RAX)),
                        GENERAL("cwde", CBW, OPS0, USES(RAX), SETS(RAX)),
@@ -166,8 +172,8 @@ const struct entry opcodes_one[256] = {
                        GENERAL("cqo", CWD, OPS0, USES(RAX), SETS(RDX))),
     [0x9a] = SYSTEM("call", CALL_FAR, BRANCH | TRAIT_STACK | TRAIT_NO64, OPS1(R(Ap)),
                     USES(RSP | STATE), SETS(RSP | MEMORY | STATE)),
-    [0x9b] = ROW(.attr.name = "fwait", .attr.op = OP_FWAIT, .attr.class = CLASS_VECTOR, FEATURE(X87),
-                 TRAITS(TRAIT_FP), USES(X87_STATE), SETS(X87_STATE)),
+    [0x9b] = ROW(.attr.name = "fwait", .attr.op = OP_FWAIT, .attr.class = CLASS_VECTOR,
+                 FEATURE(X87), TRAITS(TRAIT_FP), USES(X87_STATE), SETS(X87_STATE)),
     [0x9c] = GENERAL("pushf", PUSHF, OPS0, TRAITS(PUSHES | TRAIT_SENSITIVE), STACK_USE,
                      READS(ALL_FLAGS)),
     [0x9d] = SYSTEM("popf", POPF, PUSHES | ENDS, OPS0, STACK_POP, WRITES(ALL_FLAGS)),
@@ -205,9 +211,10 @@ const struct entry opcodes_one[256] = {
     [0xcc] = SYSTEM("int3", INT3, EVENT, OPS0, EVENT_FLAGS, EVENT_STATE),
     [0xcd] = SYSTEM("int", INT, EVENT, OPS1(R(Iub)), EVENT_FLAGS, EVENT_STATE),
     [0xce] = SYSTEM("into", INTO, EVENT | TRAIT_NO64, OPS0, EVENT_FLAGS, EVENT_STATE),
-    [0xcf] = BY_OPSIZE(SYSTEM("iret", IRET, EVENT, OPS0, WRITES(ALL_FLAGS), READS(NT), EVENT_STATE),
-                       SYSTEM("iretd", IRET, EVENT, OPS0, WRITES(ALL_FLAGS), READS(NT), EVENT_STATE),
-                       SYSTEM("iretq", IRET, EVENT, OPS0, WRITES(ALL_FLAGS), READS(NT), EVENT_STATE)),
+    [0xcf] =
+        BY_OPSIZE(SYSTEM("iret", IRET, EVENT, OPS0, WRITES(ALL_FLAGS), READS(NT), EVENT_STATE),
+                  SYSTEM("iretd", IRET, EVENT, OPS0, WRITES(ALL_FLAGS), READS(NT), EVENT_STATE),
+                  SYSTEM("iretq", IRET, EVENT, OPS0, WRITES(ALL_FLAGS), READS(NT), EVENT_STATE)),
 
     [0xd0] = GROUP2(0, 0, OPS2(RW(Eb), R(I1)), BYTE),
     [0xd1] = GROUP2(0, 0, OPS2(RW(Ev), R(I1)), .opsize = OPSIZE_V),
@@ -219,8 +226,14 @@ const struct entry opcodes_one[256] = {
                      WRITES(SZP), UNDEFINES(OF | AF | CF)),
     [0xd6] = GENERAL("salc", SALC, OPS0, BYTE, TRAITS(TRAIT_NO64), USES(RAX), SETS(RAX), READS(CF)),
     [0xd7] = GENERAL("xlat", XLAT, OPS0, BYTE, USES(RAX | RBX | MEMORY), SETS(RAX)),
-    [0xd8] = X87_D8, [0xd9] = X87_D9, [0xda] = X87_DA, [0xdb] = X87_DB,
-    [0xdc] = X87_DC, [0xdd] = X87_DD, [0xde] = X87_DE, [0xdf] = X87_DF,
+    [0xd8] = X87_D8,
+    [0xd9] = X87_D9,
+    [0xda] = X87_DA,
+    [0xdb] = X87_DB,
+    [0xdc] = X87_DC,
+    [0xdd] = X87_DD,
+    [0xde] = X87_DE,
+    [0xdf] = X87_DF,
 
     [0xe0] = GENERAL("loopne", LOOPNE, OPS1(R(Jb)), TRAITS(NEAR), READS(ZF), USES(RCX), SETS(RCX)),
     [0xe1] = GENERAL("loope", LOOPE, OPS1(R(Jb)), TRAITS(NEAR), READS(ZF), USES(RCX), SETS(RCX)),
@@ -252,12 +265,12 @@ const struct entry opcodes_one[256] = {
     [0xfd] = GENERAL("std", STD, OPS0, WRITES(DF)),
     [0xfe] = BY_REG(GENERAL("inc", INC, OPS1(RW(Eb)), BYTE, TRAITS(LOCK), WRITES(OSZAP)),
                     GENERAL("dec", DEC, OPS1(RW(Eb)), BYTE, TRAITS(LOCK), WRITES(OSZAP))),
-    [0xff] = BY_REG(GENERAL("inc", INC, OPS1(RW(Ev)), TRAITS(LOCK), WRITES(OSZAP)),
-                    GENERAL("dec", DEC, OPS1(RW(Ev)), TRAITS(LOCK), WRITES(OSZAP)),
-                    GENERAL("call", CALL_IND, OPS1(R(Ev)), TRAITS(NEAR | TRAIT_STACK), STACK_USE),
-                    SYSTEM("call", CALL_FAR, EVENT, OPS1(R(Mp)), USES(RSP | STATE),
-                           SETS(RSP | MEMORY | STATE)),
-                    GENERAL("jmp", JMP_IND, OPS1(R(Ev)), TRAITS(NEAR)),
-                    SYSTEM("jmp", JMP_FAR, BRANCH, OPS1(R(Mp)), USES(STATE), SETS(STATE)),
-                    GENERAL("push", PUSH, OPS1(R(Ev)), TRAITS(PUSHES), STACK_USE)),
+    [0xff] = BY_REG(
+        GENERAL("inc", INC, OPS1(RW(Ev)), TRAITS(LOCK), WRITES(OSZAP)),
+        GENERAL("dec", DEC, OPS1(RW(Ev)), TRAITS(LOCK), WRITES(OSZAP)),
+        GENERAL("call", CALL_IND, OPS1(R(Ev)), TRAITS(NEAR | TRAIT_STACK), STACK_USE),
+        SYSTEM("call", CALL_FAR, EVENT, OPS1(R(Mp)), USES(RSP | STATE), SETS(RSP | MEMORY | STATE)),
+        GENERAL("jmp", JMP_IND, OPS1(R(Ev)), TRAITS(NEAR)),
+        SYSTEM("jmp", JMP_FAR, BRANCH, OPS1(R(Mp)), USES(STATE), SETS(STATE)),
+        GENERAL("push", PUSH, OPS1(R(Ev)), TRAITS(PUSHES), STACK_USE)),
 };

@@ -4,8 +4,8 @@
  *
  * An opcode's entry is a row, or selects among further entries by what tells instructions of the
  * same opcode apart (ModRM fields, mandatory prefix, VEX.L ...).  Rows are written as the SDM's
- * appendix A writes them: RW(Ev), R(Gv) ... are operands with their access, and an operand also says
- * what it takes from the encoding, so that nothing is stated twice.
+ * appendix A writes them: RW(Ev), R(Gv) ... are operands with their access, and an operand also
+ * says what it takes from the encoding, so that nothing is stated twice.
  */
 #ifndef TRAPEZE_DECODE_TABLE_H
 #define TRAPEZE_DECODE_TABLE_H
@@ -92,58 +92,206 @@ extern const struct entry opcodes_vex_0f[256], opcodes_vex_0f38[256], opcodes_ve
 
 /* ---------------------------------------------------------------- entries */
 
-#define ROW(...)       {SELECT_ROW, {.row = &(const struct row){__VA_ARGS__}}}
-#define BY_REG(...)    {SELECT_REG, {.table = (const struct entry[8]){__VA_ARGS__}}}
-#define BY_RM(...)     {SELECT_RM, {.table = (const struct entry[8]){__VA_ARGS__}}}
-#define BY_MOD(...)    {SELECT_MOD, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define BY_PREFIX(...) {SELECT_PREFIX, {.table = (const struct entry[4]){__VA_ARGS__}}}
-#define BY_REP(...)    {SELECT_REP, {.table = (const struct entry[3]){__VA_ARGS__}}}
-#define BY_F3(...)     {SELECT_F3, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define BY_OPSIZE(...) {SELECT_OPSIZE, {.table = (const struct entry[3]){__VA_ARGS__}}}
-#define BY_MODE64(...) {SELECT_MODE64, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define BY_REXB(...)   {SELECT_REXB, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define BY_L(...)      {SELECT_L, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define BY_W(...)      {SELECT_W, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define BY_W64(...)    {SELECT_W64, {.table = (const struct entry[2]){__VA_ARGS__}}}
-#define INVALID        {SELECT_INVALID, {.row = NULL}}
+#define ROW(...)                                                                                   \
+    {                                                                                              \
+        SELECT_ROW,                                                                                \
+        {                                                                                          \
+            .row = &(const struct row)                                                             \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_REG(...)                                                                                \
+    {                                                                                              \
+        SELECT_REG,                                                                                \
+        {                                                                                          \
+            .table = (const struct entry[8])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_RM(...)                                                                                 \
+    {                                                                                              \
+        SELECT_RM,                                                                                 \
+        {                                                                                          \
+            .table = (const struct entry[8])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_MOD(...)                                                                                \
+    {                                                                                              \
+        SELECT_MOD,                                                                                \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_PREFIX(...)                                                                             \
+    {                                                                                              \
+        SELECT_PREFIX,                                                                             \
+        {                                                                                          \
+            .table = (const struct entry[4])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_REP(...)                                                                                \
+    {                                                                                              \
+        SELECT_REP,                                                                                \
+        {                                                                                          \
+            .table = (const struct entry[3])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_F3(...)                                                                                 \
+    {                                                                                              \
+        SELECT_F3,                                                                                 \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_OPSIZE(...)                                                                             \
+    {                                                                                              \
+        SELECT_OPSIZE,                                                                             \
+        {                                                                                          \
+            .table = (const struct entry[3])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_MODE64(...)                                                                             \
+    {                                                                                              \
+        SELECT_MODE64,                                                                             \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_REXB(...)                                                                               \
+    {                                                                                              \
+        SELECT_REXB,                                                                               \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_L(...)                                                                                  \
+    {                                                                                              \
+        SELECT_L,                                                                                  \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_W(...)                                                                                  \
+    {                                                                                              \
+        SELECT_W,                                                                                  \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define BY_W64(...)                                                                                \
+    {                                                                                              \
+        SELECT_W64,                                                                                \
+        {                                                                                          \
+            .table = (const struct entry[2])                                                       \
+            {                                                                                      \
+                __VA_ARGS__                                                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define INVALID                                                                                    \
+    {                                                                                              \
+        SELECT_INVALID,                                                                            \
+        {                                                                                          \
+            .row = NULL                                                                            \
+        }                                                                                          \
+    }
 
 /* Rows by class: mnemonic, operation, traits of system rows, operands (OPS*), then any of the
  * fields below.  What macros pass on is variadic, as operands hold commas when expanded. */
-#define GENERAL(mnemonic, operation, ...)                                                         \
+#define GENERAL(mnemonic, operation, ...)                                                          \
     ROW(.attr.name = mnemonic, .attr.op = OP_##operation, .attr.class = CLASS_GENERAL, __VA_ARGS__)
-#define SYSTEM(mnemonic, operation, trait, ...)                                                   \
-    ROW(.attr.name = mnemonic, .attr.op = OP_##operation, .attr.class = CLASS_SYSTEM,             \
+#define SYSTEM(mnemonic, operation, trait, ...)                                                    \
+    ROW(.attr.name = mnemonic, .attr.op = OP_##operation, .attr.class = CLASS_SYSTEM,              \
         .attr.traits = TRAIT_SENSITIVE | (uint32_t)(trait), __VA_ARGS__)
 
-#define READS(flags)      .attr.flags_read = (flags)
-#define WRITES(flags)     .attr.flags_written = (flags)
-#define UNDEFINES(flags)  .attr.flags_undefined = (flags)
-#define TRAITS(bits)      .attr.traits = (bits)
-#define FEATURE(f)        .attr.feature = FEATURE_##f
-#define USES(registers)   .attr.implicit_read = (registers)
-#define SETS(registers)   .attr.implicit_written = (registers)
-#define BYTE              .opsize = OPSIZE_B
-#define SIZE_Z            .opsize = OPSIZE_Z
-#define SIZE_Y            .opsize = OPSIZE_Y
-#define SIZE_N            .opsize = OPSIZE_N
-#define VEX(bits)         .vex = (bits)
+#define READS(flags)     .attr.flags_read = (flags)
+#define WRITES(flags)    .attr.flags_written = (flags)
+#define UNDEFINES(flags) .attr.flags_undefined = (flags)
+#define TRAITS(bits)     .attr.traits = (bits)
+#define FEATURE(f)       .attr.feature = FEATURE_##f
+#define USES(registers)  .attr.implicit_read = (registers)
+#define SETS(registers)  .attr.implicit_written = (registers)
+#define BYTE             .opsize = OPSIZE_B
+#define SIZE_Z           .opsize = OPSIZE_Z
+#define SIZE_Y           .opsize = OPSIZE_Y
+#define SIZE_N           .opsize = OPSIZE_N
+#define VEX(bits)        .vex = (bits)
 
 /* ---------------------------------------------------------------- flags and registers */
 
 enum {
-    CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, TF = 0x100, IF = 0x200, DF = 0x400, OF = 0x800,
-    IOPL = 0x3000, NT = 0x4000,
+    CF = 1,
+    PF = 4,
+    AF = 0x10,
+    ZF = 0x40,
+    SF = 0x80,
+    TF = 0x100,
+    IF = 0x200,
+    DF = 0x400,
+    OF = 0x800,
+    IOPL = 0x3000,
+    NT = 0x4000,
     OSZAPC = OF | SF | ZF | AF | PF | CF,
-    OSZPC = OSZAPC & ~AF, OSZAP = OSZAPC & ~CF, OSAPC = OSZAPC & ~ZF, SZAPC = OSZAPC & ~OF,
-    SZPC = SZAPC & ~AF, OSAP = OSZAP & ~ZF, SZAP = OSZAP & ~OF, SZP = SF | ZF | PF,
+    OSZPC = OSZAPC & ~AF,
+    OSZAP = OSZAPC & ~CF,
+    OSAPC = OSZAPC & ~ZF,
+    SZAPC = OSZAPC & ~OF,
+    SZPC = SZAPC & ~AF,
+    OSAP = OSZAP & ~ZF,
+    SZAP = OSZAP & ~OF,
+    SZP = SF | ZF | PF,
     ALL_FLAGS = OSZAPC | TF | IF | DF | IOPL | NT,
 };
 enum {
-    RAX = 1 << REG_RAX, RCX = 1 << REG_RCX, RDX = 1 << REG_RDX, RBX = 1 << REG_RBX,
-    RSP = 1 << REG_RSP, RBP = 1 << REG_RBP, RSI = 1 << REG_RSI, RDI = 1 << REG_RDI,
-    R11 = 1 << REG_R11, ALL_GPR8 = 0xff,
-    X87_STATE = IMPLICIT_X87, MXCSR = IMPLICIT_MXCSR, XMM0 = IMPLICIT_XMM0,
-    STATE = IMPLICIT_SYSTEM, MEMORY = IMPLICIT_MEMORY,
+    RAX = 1 << REG_RAX,
+    RCX = 1 << REG_RCX,
+    RDX = 1 << REG_RDX,
+    RBX = 1 << REG_RBX,
+    RSP = 1 << REG_RSP,
+    RBP = 1 << REG_RBP,
+    RSI = 1 << REG_RSI,
+    RDI = 1 << REG_RDI,
+    R11 = 1 << REG_R11,
+    ALL_GPR8 = 0xff,
+    X87_STATE = IMPLICIT_X87,
+    MXCSR = IMPLICIT_MXCSR,
+    XMM0 = IMPLICIT_XMM0,
+    STATE = IMPLICIT_SYSTEM,
+    MEMORY = IMPLICIT_MEMORY,
 };
 /* A near branch, and what ends a block for other reasons. */
 #define BRANCH (TRAIT_BRANCH | TRAIT_ENDS_BLOCK)
@@ -154,19 +302,19 @@ enum {
 /* An operand is kind, size, encoding; R, W, RW and A (address only) put the access in. */
 #define WITH_ACCESS_(a, kind, size, encoding) kind, a, size, encoding
 #define WITH_ACCESS(a, ...)                   WITH_ACCESS_(a, __VA_ARGS__)
-#define R(...)                             WITH_ACCESS(ACCESS_READ, __VA_ARGS__)
-#define W(...)                             WITH_ACCESS(ACCESS_WRITE, __VA_ARGS__)
-#define RW(...)                            WITH_ACCESS(ACCESS_RW, __VA_ARGS__)
-#define A(...)                             WITH_ACCESS(ACCESS_NONE, __VA_ARGS__)
+#define R(...)                                WITH_ACCESS(ACCESS_READ, __VA_ARGS__)
+#define W(...)                                WITH_ACCESS(ACCESS_WRITE, __VA_ARGS__)
+#define RW(...)                               WITH_ACCESS(ACCESS_RW, __VA_ARGS__)
+#define A(...)                                WITH_ACCESS(ACCESS_NONE, __VA_ARGS__)
 
-#define OPS0                                  .encoding = 0
-#define OPS1_(k0, a0, s0, e0)                 .attr.operand = {{k0, a0, s0}}, .encoding = (e0)
-#define OPS2_(k0, a0, s0, e0, k1, a1, s1, e1)                                                     \
+#define OPS0                  .encoding = 0
+#define OPS1_(k0, a0, s0, e0) .attr.operand = {{k0, a0, s0}}, .encoding = (e0)
+#define OPS2_(k0, a0, s0, e0, k1, a1, s1, e1)                                                      \
     .attr.operand = {{k0, a0, s0}, {k1, a1, s1}}, .encoding = (e0) | (e1)
-#define OPS3_(k0, a0, s0, e0, k1, a1, s1, e1, k2, a2, s2, e2)                                     \
+#define OPS3_(k0, a0, s0, e0, k1, a1, s1, e1, k2, a2, s2, e2)                                      \
     .attr.operand = {{k0, a0, s0}, {k1, a1, s1}, {k2, a2, s2}}, .encoding = (e0) | (e1) | (e2)
-#define OPS4_(k0, a0, s0, e0, k1, a1, s1, e1, k2, a2, s2, e2, k3, a3, s3, e3)                     \
-    .attr.operand = {{k0, a0, s0}, {k1, a1, s1}, {k2, a2, s2}, {k3, a3, s3}},                     \
+#define OPS4_(k0, a0, s0, e0, k1, a1, s1, e1, k2, a2, s2, e2, k3, a3, s3, e3)                      \
+    .attr.operand = {{k0, a0, s0}, {k1, a1, s1}, {k2, a2, s2}, {k3, a3, s3}},                      \
     .encoding = (e0) | (e1) | (e2) | (e3)
 #define OPS1(...) OPS1_(__VA_ARGS__)
 #define OPS2(...) OPS2_(__VA_ARGS__)
@@ -232,13 +380,13 @@ enum {
 #define Ov  OPERAND_MOFFS, SIZE_OP, IMM_MOFFS
 
 /* Sixteen opcodes by condition code: ROWS(opcode, suffix, flags tested). */
-#define BY_CONDITION(ROWS, base)                                                                  \
-    ROWS((base) + 0, "o", OF), ROWS((base) + 1, "no", OF), ROWS((base) + 2, "b", CF),             \
-        ROWS((base) + 3, "nb", CF), ROWS((base) + 4, "z", ZF), ROWS((base) + 5, "nz", ZF),        \
-        ROWS((base) + 6, "be", CF | ZF), ROWS((base) + 7, "nbe", CF | ZF),                        \
-        ROWS((base) + 8, "s", SF), ROWS((base) + 9, "ns", SF), ROWS((base) + 10, "p", PF),        \
-        ROWS((base) + 11, "np", PF), ROWS((base) + 12, "l", SF | OF),                             \
-        ROWS((base) + 13, "nl", SF | OF), ROWS((base) + 14, "le", SF | OF | ZF),                  \
+#define BY_CONDITION(ROWS, base)                                                                   \
+    ROWS((base) + 0, "o", OF), ROWS((base) + 1, "no", OF), ROWS((base) + 2, "b", CF),              \
+        ROWS((base) + 3, "nb", CF), ROWS((base) + 4, "z", ZF), ROWS((base) + 5, "nz", ZF),         \
+        ROWS((base) + 6, "be", CF | ZF), ROWS((base) + 7, "nbe", CF | ZF),                         \
+        ROWS((base) + 8, "s", SF), ROWS((base) + 9, "ns", SF), ROWS((base) + 10, "p", PF),         \
+        ROWS((base) + 11, "np", PF), ROWS((base) + 12, "l", SF | OF),                              \
+        ROWS((base) + 13, "nl", SF | OF), ROWS((base) + 14, "le", SF | OF | ZF),                   \
         ROWS((base) + 15, "nle", SF | OF | ZF)
 
 #endif

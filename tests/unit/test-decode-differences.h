@@ -13,7 +13,8 @@ static const struct difference differences[] = {
 
     {REGISTERS, "nop", "Zydis lists ModRM.reg as an operand of the hint NOPs"},
     {OPSIZE, "nop", "Zydis takes 66 for 16 bits with ENDBR-like NOPs even in 16-bit mode"},
-    {MEMORY_ACCESS, "nop prefetch prefetchw prefetchwt1 prefetchnta prefetcht0 prefetcht1 prefetcht2",
+    {MEMORY_ACCESS,
+     "nop prefetch prefetchw prefetchwt1 prefetchnta prefetcht0 prefetcht1 prefetcht2",
      HINT_REASON},
     {MEMORY_ACCESS, "invlpg", "only the address is used"},
     {MEMORY_SIZE, "clflush clwb clflushopt", "the access checked is that of one byte"},
@@ -21,7 +22,8 @@ static const struct difference differences[] = {
     {REGISTERS, "lar lsl", "the selector has 16 bits whatever the operand size is"},
     {REGISTERS, "bsf bsr", "the destination stays when the source is 0, as processors have it"},
     {REGISTERS,
-     "movlps movhps movlpd movhpd movhlps movlhps movss movsd cvtpi2ps cvtss2sd cvtsd2ss sqrtss sqrtsd "
+     "movlps movhps movlpd movhpd movhlps movlhps movss movsd cvtpi2ps cvtss2sd cvtsd2ss sqrtss "
+     "sqrtsd "
      "rsqrtss rcpss roundss roundsd",
      SCALAR_REASON},
 

@@ -18,14 +18,28 @@
 enum aspect {
     ACCEPTED, /* valid for us, not for Zydis */
     REFUSED,  /* the other way round */
-    LENGTH, MNEMONIC, MEMORY_ADDRESS, MEMORY_SIZE, MEMORY_ACCESS, REGISTERS, IMMEDIATE, OPSIZE,
-    FLAGS_READ, FLAGS_WRITTEN, FLAGS_UNDEFINED, IMPLICIT_REGISTERS, PRIVILEGED, LOCKABLE, BRANCHES,
+    LENGTH,
+    MNEMONIC,
+    MEMORY_ADDRESS,
+    MEMORY_SIZE,
+    MEMORY_ACCESS,
+    REGISTERS,
+    IMMEDIATE,
+    OPSIZE,
+    FLAGS_READ,
+    FLAGS_WRITTEN,
+    FLAGS_UNDEFINED,
+    IMPLICIT_REGISTERS,
+    PRIVILEGED,
+    LOCKABLE,
+    BRANCHES,
     ASPECTS
 };
 static const char *const aspect_names[ASPECTS] = {
-    "accepted", "refused", "length", "mnemonic", "memory address", "memory size", "memory access",
-    "registers", "immediate", "operand size", "flags read", "flags written", "flags undefined",
-    "implicit registers", "privileged", "lockable", "branch"};
+    "accepted",    "refused",       "length",          "mnemonic",           "memory address",
+    "memory size", "memory access", "registers",       "immediate",          "operand size",
+    "flags read",  "flags written", "flags undefined", "implicit registers", "privileged",
+    "lockable",    "branch"};
 
 struct difference {
     enum aspect aspect;
@@ -54,10 +68,10 @@ struct sample {
 };
 
 /* Reports a mismatch that no listed difference explains, once for each aspect and mnemonic. */
-static void mismatch(const struct sample *s, enum aspect aspect, const char *name, const char *format,
-                     ...) FORMAT_PRINTF(4, 5);
-static void mismatch(const struct sample *s, enum aspect aspect, const char *name, const char *format,
-                     ...)
+static void mismatch(const struct sample *s, enum aspect aspect, const char *name,
+                     const char *format, ...) FORMAT_PRINTF(4, 5);
+static void mismatch(const struct sample *s, enum aspect aspect, const char *name,
+                     const char *format, ...)
 {
     for (size_t n = 0; n < ARRAY_SIZE(differences); n++) {
         if (differences[n].aspect == aspect && name_in_list(differences[n].names, name)) {
@@ -82,7 +96,7 @@ static void mismatch(const struct sample *s, enum aspect aspect, const char *nam
 
 /* ---------------------------------------------------------------- the comparison */
 
-#define PAGE_AT 0x321 /* the offset given to the decoder */
+#define PAGE_AT          0x321  /* the offset given to the decoder */
 #define ARITHMETIC_FLAGS 0xed5u /* OF DF IF SF ZF AF PF CF */
 
 struct pair {
@@ -128,9 +142,8 @@ static void compare_address(const struct pair *p, const ZydisDecodedOperand *m)
         base = gpr_number(m->mem.base);
     }
     if (m->mem.index != ZYDIS_REGISTER_NONE)
-        index = m->mem.type == ZYDIS_MEMOP_TYPE_VSIB
-                    ? (unsigned)ZydisRegisterGetId(m->mem.index)
-                    : gpr_number(m->mem.index);
+        index = m->mem.type == ZYDIS_MEMOP_TYPE_VSIB ? (unsigned)ZydisRegisterGetId(m->mem.index)
+                                                     : gpr_number(m->mem.index);
     /* Zydis 4.0 takes R13D for a base where SIB has none, with 67 and REX.B; processors do not. */
     if (p->theirs.address_width == 32 && m->mem.base == ZYDIS_REGISTER_R13D &&
         p->theirs.raw.modrm.mod == 0 && p->theirs.raw.sib.base == 5) {
@@ -142,9 +155,9 @@ static void compare_address(const struct pair *p, const ZydisDecodedOperand *m)
     unsigned scale = m->mem.scale ? (unsigned)__builtin_ctz(m->mem.scale) : 0;
     if (base != i->base || index != i->index || (index != REG_NONE && scale != i->scale) ||
         disp != i->disp || i->addrsize * 8 != p->theirs.address_width)
-        mismatch(p->sample, MEMORY_ADDRESS, p->name, "base %u index %u scale %u disp %" PRIi64
-                 ", Zydis has %u %u %u %" PRIi64, i->base, i->index, i->scale, i->disp, base, index,
-                 scale, disp);
+        mismatch(p->sample, MEMORY_ADDRESS, p->name,
+                 "base %u index %u scale %u disp %" PRIi64 ", Zydis has %u %u %u %" PRIi64, i->base,
+                 i->index, i->scale, i->disp, base, index, scale, disp);
     if (m->mem.type != ZYDIS_MEMOP_TYPE_AGEN && segment_number(m->mem.segment) != i->seg)
         mismatch(p->sample, MEMORY_ADDRESS, p->name, "segment %u, Zydis has %u", i->seg,
                  segment_number(m->mem.segment));
@@ -225,8 +238,9 @@ static void compare_register(const struct pair *p, unsigned n, const ZydisDecode
         break;
     }
     if (!right || number != theirs)
-        mismatch(p->sample, REGISTERS, p->name, "operand %u: kind %u number %#x, Zydis has %s (%#x)", n,
-                 operand->kind, number, ZydisRegisterGetString(o->reg.value), theirs);
+        mismatch(p->sample, REGISTERS, p->name,
+                 "operand %u: kind %u number %#x, Zydis has %s (%#x)", n, operand->kind, number,
+                 ZydisRegisterGetString(o->reg.value), theirs);
     else if (operand->kind != OPERAND_ST && operand->access != access_of(o))
         mismatch(p->sample, REGISTERS, p->name, "operand %u: access %u, Zydis has %u", n,
                  operand->access, access_of(o));
@@ -271,7 +285,8 @@ static void compare_immediate(const struct pair *p, unsigned n, const ZydisDecod
         mismatch(p->sample, IMMEDIATE, p->name, "%#" PRIx64 ", Zydis has %#" PRIx64, ours, theirs);
 }
 
-/* Registers that Zydis lists as visible but we as implicit: CL of shifts, DX of IN and OUT, ST(0). */
+/* Registers that Zydis lists as visible but we as implicit: CL of shifts, DX of IN and OUT, ST(0).
+ */
 static bool implicit_for_us(const struct pair *p, const ZydisDecodedOperand *o)
 {
     return o->visibility == ZYDIS_OPERAND_VISIBILITY_IMPLICIT &&
@@ -321,7 +336,8 @@ static void compare_operands(const struct pair *p)
     }
     if (i->attr->op == OP_ENTER)
         n--;
-    if (n < 4 && i->attr->operand[n].kind != OPERAND_NONE && i->attr->operand[n].kind != OPERAND_XMM0)
+    if (n < 4 && i->attr->operand[n].kind != OPERAND_NONE &&
+        i->attr->operand[n].kind != OPERAND_XMM0)
         mismatch(p->sample, REGISTERS, p->name, "operand %u is ours only", n);
 }
 
@@ -358,8 +374,9 @@ static void compare_implicit(const struct pair *p)
         ours_written |= 1 << REG_RCX;
     }
     if (reads != ours_read || writes != ours_written)
-        mismatch(p->sample, IMPLICIT_REGISTERS, p->name, "read %#x, written %#x; Zydis has %#x, %#x",
-                 ours_read, ours_written, reads, writes);
+        mismatch(p->sample, IMPLICIT_REGISTERS, p->name,
+                 "read %#x, written %#x; Zydis has %#x, %#x", ours_read, ours_written, reads,
+                 writes);
 }
 
 static void compare_flags(const struct pair *p)
@@ -373,7 +390,8 @@ static void compare_flags(const struct pair *p)
     if (read != (attr->flags_read & ARITHMETIC_FLAGS))
         mismatch(p->sample, FLAGS_READ, p->name, "%#x, Zydis has %#x", attr->flags_read, read);
     if (written != (attr->flags_written & ARITHMETIC_FLAGS))
-        mismatch(p->sample, FLAGS_WRITTEN, p->name, "%#x, Zydis has %#x", attr->flags_written, written);
+        mismatch(p->sample, FLAGS_WRITTEN, p->name, "%#x, Zydis has %#x", attr->flags_written,
+                 written);
     if (undefined != (attr->flags_undefined & ARITHMETIC_FLAGS))
         mismatch(p->sample, FLAGS_UNDEFINED, p->name, "%#x, Zydis has %#x", attr->flags_undefined,
                  undefined);
@@ -420,7 +438,8 @@ static bool same_mnemonic(const struct insn *i, const char *theirs)
         i->attr->op == OP_FXRSTOR || i->attr->op == OP_XSAVE || i->attr->op == OP_XRSTOR ||
         i->attr->op == OP_XSAVEC || i->attr->op == OP_XSAVEOPT || i->attr->op == OP_XSAVES ||
         i->attr->op == OP_XRSTORS || i->attr->op == OP_SYSRET || i->attr->op == OP_SYSEXIT)
-        return strncmp(ours, theirs, length) == 0 && strspn(theirs + length, "bwdq64") == strlen(theirs + length);
+        return strncmp(ours, theirs, length) == 0 &&
+               strspn(theirs + length, "bwdq64") == strlen(theirs + length);
     return false;
 }
 
@@ -434,19 +453,45 @@ static bool offered(const ZydisDecodedInstruction *z)
         return false;
     }
     switch (z->meta.isa_ext) {
-    case ZYDIS_ISA_EXT_AMD3DNOW: case ZYDIS_ISA_EXT_AMD_INVLPGB: case ZYDIS_ISA_EXT_AMX_BF16:
-    case ZYDIS_ISA_EXT_AMX_INT8: case ZYDIS_ISA_EXT_AMX_TILE: case ZYDIS_ISA_EXT_AVX512EVEX:
-    case ZYDIS_ISA_EXT_AVX512VEX: case ZYDIS_ISA_EXT_AVX_VNNI: case ZYDIS_ISA_EXT_CET:
-    case ZYDIS_ISA_EXT_CLZERO: case ZYDIS_ISA_EXT_ENQCMD: case ZYDIS_ISA_EXT_FMA4:
-    case ZYDIS_ISA_EXT_HRESET: case ZYDIS_ISA_EXT_KEYLOCKER: case ZYDIS_ISA_EXT_KEYLOCKER_WIDE:
-    case ZYDIS_ISA_EXT_KNC: case ZYDIS_ISA_EXT_KNCE: case ZYDIS_ISA_EXT_KNCV:
-    case ZYDIS_ISA_EXT_MCOMMIT: case ZYDIS_ISA_EXT_MONITORX: case ZYDIS_ISA_EXT_MOVDIR:
-    case ZYDIS_ISA_EXT_PADLOCK: case ZYDIS_ISA_EXT_PCONFIG: case ZYDIS_ISA_EXT_PKU:
-    case ZYDIS_ISA_EXT_PT: case ZYDIS_ISA_EXT_RDPRU: case ZYDIS_ISA_EXT_RTM:
-    case ZYDIS_ISA_EXT_SERIALIZE: case ZYDIS_ISA_EXT_SGX: case ZYDIS_ISA_EXT_SGX_ENCLV:
-    case ZYDIS_ISA_EXT_SMX: case ZYDIS_ISA_EXT_SNP: case ZYDIS_ISA_EXT_SSE4A:
-    case ZYDIS_ISA_EXT_TBM: case ZYDIS_ISA_EXT_TDX: case ZYDIS_ISA_EXT_TSX_LDTRK:
-    case ZYDIS_ISA_EXT_UINTR: case ZYDIS_ISA_EXT_WAITPKG: case ZYDIS_ISA_EXT_XOP:
+    case ZYDIS_ISA_EXT_AMD3DNOW:
+    case ZYDIS_ISA_EXT_AMD_INVLPGB:
+    case ZYDIS_ISA_EXT_AMX_BF16:
+    case ZYDIS_ISA_EXT_AMX_INT8:
+    case ZYDIS_ISA_EXT_AMX_TILE:
+    case ZYDIS_ISA_EXT_AVX512EVEX:
+    case ZYDIS_ISA_EXT_AVX512VEX:
+    case ZYDIS_ISA_EXT_AVX_VNNI:
+    case ZYDIS_ISA_EXT_CET:
+    case ZYDIS_ISA_EXT_CLZERO:
+    case ZYDIS_ISA_EXT_ENQCMD:
+    case ZYDIS_ISA_EXT_FMA4:
+    case ZYDIS_ISA_EXT_HRESET:
+    case ZYDIS_ISA_EXT_KEYLOCKER:
+    case ZYDIS_ISA_EXT_KEYLOCKER_WIDE:
+    case ZYDIS_ISA_EXT_KNC:
+    case ZYDIS_ISA_EXT_KNCE:
+    case ZYDIS_ISA_EXT_KNCV:
+    case ZYDIS_ISA_EXT_MCOMMIT:
+    case ZYDIS_ISA_EXT_MONITORX:
+    case ZYDIS_ISA_EXT_MOVDIR:
+    case ZYDIS_ISA_EXT_PADLOCK:
+    case ZYDIS_ISA_EXT_PCONFIG:
+    case ZYDIS_ISA_EXT_PKU:
+    case ZYDIS_ISA_EXT_PT:
+    case ZYDIS_ISA_EXT_RDPRU:
+    case ZYDIS_ISA_EXT_RTM:
+    case ZYDIS_ISA_EXT_SERIALIZE:
+    case ZYDIS_ISA_EXT_SGX:
+    case ZYDIS_ISA_EXT_SGX_ENCLV:
+    case ZYDIS_ISA_EXT_SMX:
+    case ZYDIS_ISA_EXT_SNP:
+    case ZYDIS_ISA_EXT_SSE4A:
+    case ZYDIS_ISA_EXT_TBM:
+    case ZYDIS_ISA_EXT_TDX:
+    case ZYDIS_ISA_EXT_TSX_LDTRK:
+    case ZYDIS_ISA_EXT_UINTR:
+    case ZYDIS_ISA_EXT_WAITPKG:
+    case ZYDIS_ISA_EXT_XOP:
         return false;
     case ZYDIS_ISA_EXT_SVM:
         return z->mnemonic == ZYDIS_MNEMONIC_VMMCALL;
@@ -491,11 +536,39 @@ static void compare(const struct sample *s)
 /* ---------------------------------------------------------------- the samples */
 
 static const char *const prefix_sets[] = {
-    "", "\x66", "\x67", "\xf2", "\xf3", "\x66\xf2", "\xf3\x66", "\xf2\xf3", "\xf3\xf2", "\xf0",
-    "\xf0\xf2", "\xf0\x66", "\x66\x67", "\x2e", "\x36", "\x64", "\x65\x2e", "\x3e\x64", "\x26\x67",
+    "",
+    "\x66",
+    "\x67",
+    "\xf2",
+    "\xf3",
+    "\x66\xf2",
+    "\xf3\x66",
+    "\xf2\xf3",
+    "\xf3\xf2",
+    "\xf0",
+    "\xf0\xf2",
+    "\xf0\x66",
+    "\x66\x67",
+    "\x2e",
+    "\x36",
+    "\x64",
+    "\x65\x2e",
+    "\x3e\x64",
+    "\x26\x67",
     /* REX in 64-bit mode, INC and DEC elsewhere */
-    "\x40", "\x41", "\x42", "\x44", "\x48", "\x4f", "\x66\x48", "\xf2\x48", "\xf3\x48", "\x66\xf3\x49",
-    "\x48\x66", "\x67\x4c", "\x43\x45",
+    "\x40",
+    "\x41",
+    "\x42",
+    "\x44",
+    "\x48",
+    "\x4f",
+    "\x66\x48",
+    "\xf2\x48",
+    "\xf3\x48",
+    "\x66\xf3\x49",
+    "\x48\x66",
+    "\x67\x4c",
+    "\x43\x45",
 };
 /* All of ModRM.reg with each form of ModRM.rm; all of ModRM.rm of registers with reg 0 and 7. */
 static size_t modrm_values(uint8_t values[256], bool all)
@@ -600,8 +673,8 @@ static uint64_t next_random(uint64_t *state)
 /* Random bytes, of which half begin with something likely. */
 static void test_random(gconstpointer data)
 {
-    static const uint8_t likely_bytes[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x48, 0x41, 0x64, 0x2e, 0x0f,
-                                           0x0f, 0xc4, 0xc5, 0x38, 0x3a, 0x26};
+    static const uint8_t likely_bytes[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x48, 0x41, 0x64,
+                                           0x2e, 0x0f, 0x0f, 0xc4, 0xc5, 0x38, 0x3a, 0x26};
     enum decode_mode mode = GPOINTER_TO_UINT(data);
     uint64_t state = 0x9e3779b97f4a7c15 + mode;
     for (unsigned n = 0; n < 1000000; n++) {
@@ -617,7 +690,8 @@ static void test_random(gconstpointer data)
     expect_agreement();
 }
 
-/* Instructions cut short: DECODE_MORE at every length below the right one, and no reading beyond. */
+/* Instructions cut short: DECODE_MORE at every length below the right one, and no reading beyond.
+ */
 static void test_truncated(void)
 {
     uint64_t state = 88172645463325252;
