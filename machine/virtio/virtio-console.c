@@ -10,6 +10,9 @@
 
 #define QUEUE_SIZE 64
 #define CHUNK      4096 /* bytes copied out at once */
+/* Bytes of a chain that are sent.  A driver sends a page at a time; a chain that names the same
+ * memory again and again must not keep us busy. */
+#define TRANSMIT_MAX (256 * 1024)
 
 enum { RECEIVE, TRANSMIT, QUEUES };
 
@@ -19,6 +22,7 @@ struct virtio_con {
     /* Input that waits for the driver's buffers. */
     uint8_t input[1024];
     uint32_t input_count;
+    bool waiting;              /* the back-end asked us to send nothing for now */
     struct virtio_chain chain; /* on the main loop only */
 };
 
@@ -67,30 +71,42 @@ static void con_receive(void *opaque, const uint8_t *data, size_t length)
 
 /* ---- guest to host ---- */
 
-/* A terminal may hold us up, so bytes leave without the lock; the chain stays in flight. */
-static void transmit(struct virtio_con *c, struct virtqueue *q)
+/* Sends what the driver wrote, until the back-end asks us to wait. */
+static void transmit(struct virtio_con *c)
 {
+    struct virtqueue *q = &c->virtio.queues[TRANSMIT];
     GMutex *lock = &c->virtio.pci.device.lock;
     uint8_t bytes[CHUNK];
 
     g_mutex_lock(lock);
-    while (virtqueue_pop(q, &c->chain)) {
-        g_mutex_unlock(lock);
-        uint64_t at = 0;
-        for (size_t n; (n = virtio_chain_read(&c->chain, at, bytes, sizeof(bytes))); at += n)
-            character_write(c->character, bytes, n);
-        g_mutex_lock(lock);
+    while (!c->waiting && virtqueue_pop(q, &c->chain)) {
+        uint64_t length = MIN(c->chain.readable, TRANSMIT_MAX);
+        for (uint64_t at = 0; at < length;) {
+            size_t n = virtio_chain_read(&c->chain, at, bytes, MIN(sizeof(bytes), length - at));
+            c->waiting = !character_write(c->character, bytes, n);
+            at += n;
+        }
         virtqueue_push(q, c->chain.head, 0);
-        virtqueue_flush(q);
     }
+    virtqueue_flush(q);
     g_mutex_unlock(lock);
+}
+
+static void con_writable(void *opaque)
+{
+    struct virtio_con *c = opaque;
+    GMutex *lock = &c->virtio.pci.device.lock;
+    g_mutex_lock(lock);
+    c->waiting = false;
+    g_mutex_unlock(lock);
+    transmit(c);
 }
 
 static void con_notify(struct virtio_device *v, struct virtqueue *q)
 {
     struct virtio_con *c = con_of(v);
     if (q->index == TRANSMIT) {
-        transmit(c, q);
+        transmit(c);
         return;
     }
     g_mutex_lock(&v->pci.device.lock);
@@ -168,7 +184,8 @@ struct device *virtio_console_new(struct machine *m, const char *id, struct char
 {
     struct virtio_con *c = g_new0(struct virtio_con, 1);
     struct virtio_console_config config = {.max_nr_ports = 1};
-    struct character_client client = {.room = con_room, .receive = con_receive, .opaque = c};
+    struct character_client client = {
+        .room = con_room, .receive = con_receive, .writable = con_writable, .opaque = c};
 
     c->character = character;
     memcpy(c->virtio.config, &config, sizeof(config));
