@@ -106,6 +106,9 @@ static bool combine_with_event(struct processor *p)
     unsigned first = p->event_info & INTR_INFO_VECTOR_MASK, second = p->fault_vector;
     if ((p->event_info & INTR_INFO_TYPE_MASK) != INTR_TYPE_HARD_EXCEPTION)
         return false;
+    /* CR2 takes each page fault's address, even of one that becomes a double fault. */
+    if (second == VECTOR_PF && (first == VECTOR_PF || first == VECTOR_DF))
+        p->cr2 = p->fault_linear;
     if (first == VECTOR_DF)
         return is_contributory(second) || second == VECTOR_PF;
     bool doubles = (is_contributory(first) && is_contributory(second)) ||
