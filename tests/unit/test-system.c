@@ -1,0 +1,938 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Modes, segments, far transfers, fast system calls, control registers, MSRs and permissions. */
+#include "guest.h"
+
+#include <string.h>
+
+/* ---------------------------------------------------------------- reset and modes */
+
+static void test_reset(void)
+{
+    static const uint8_t nothing[] = {0xf4};
+    struct guest *g = guest_real(nothing, nothing + 1);
+    struct processor *p = g->p;
+    p->cr2 = 5;
+    p->cr0 |= CR0_PE;
+    p->msr.star = 7;
+    p->vector.mxcsr = 0x1fa0;
+    processor_reset(p, true);
+    g_assert_cmphex(p->rip, ==, 0xfff0);
+    g_assert_cmphex(p->segment[SEG_CS].base, ==, 0xffff0000);
+    g_assert_cmphex(p->segment[SEG_CS].selector, ==, 0xf000);
+    g_assert_cmphex(processor_rflags(p), ==, 2);
+    g_assert_cmphex(p->gpr[2], ==, 0x600);
+    g_assert_cmphex(p->cr2, ==, 0);
+    g_assert_cmphex(p->msr.star, ==, 7); /* INIT keeps MSRs and the vector state */
+    g_assert_cmphex(p->vector.mxcsr, ==, 0x1fa0);
+    g_assert_cmphex(p->mode & MODE_REAL, ==, MODE_REAL);
+
+    p->cr0 |= CR0_CD;
+    processor_reset(p, true);
+    g_assert_cmphex(p->cr0, ==, CR0_CD | CR0_NW | CR0_ET);
+    p->cr0 = CR0_ET;
+    processor_reset(p, true);
+    g_assert_cmphex(p->cr0, ==, CR0_ET);
+    processor_reset(p, false);
+    g_assert_cmphex(p->cr0, ==, 0x60000010);
+    g_assert_cmphex(p->msr.star, ==, 0);
+    g_assert_cmphex(p->msr.pat, ==, 0x0007040600070406);
+    g_assert_cmphex(p->dr6, ==, 0xffff0ff0);
+    g_assert_cmphex(p->dr7, ==, 0x400);
+    g_assert_cmphex(p->vector.mxcsr, ==, 0x1f80);
+    guest_free(g);
+}
+
+static void test_exit_names(void)
+{
+    g_assert_cmpstr(exit_reason_name(EXIT_REASON_HLT), ==, "HLT");
+    g_assert_cmpstr(exit_reason_name(EXIT_REASON_MMIO), ==, "MMIO");
+    g_assert_cmpstr(exit_reason_name(5), ==, "unknown");
+    g_assert_cmpstr(exit_reason_name(0x7fffffff), ==, "unknown");
+}
+
+/* Real mode to protected mode, to compatibility mode, to 64-bit mode, and all the way back. */
+GUEST_CODE(
+    16, code_modes,
+    "mov $1, %ax\n mov %ax, %ds\n movw $0x1234, %ds:0\n"
+    "xor %ax, %ax\n mov %ax, %ds\n"
+    "mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n"
+    "ljmpl $0x18, $" AT(
+        code_modes,
+        "1f") "\n"
+              ".code32\n 1: mov $0x10, %eax\n mov %eax, %ds\n mov %eax, %ss\n mov %eax, %es\n"
+              "mov $0x20000, %esp\n push $0x55\n"
+              "mov %cr4, %eax\n or $0x20, %eax\n mov %eax, %cr4\n"
+              "mov $0x4000, %eax\n mov %eax, %cr3\n"
+              "mov $0xc0000080, %ecx\n rdmsr\n or $0x100, %eax\n wrmsr\n"
+              "mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n"
+              "rdmsr\n mov %eax, %edi\n"
+              "ljmp $0x8, $" AT(
+                  code_modes,
+                  "2f") "\n"
+                        ".code64\n 2: mov $0x1122334455667788, %rbx\n mov %rbx, %r9\n hlt\n"
+                        /* and back */
+                        "ljmp *" AT(
+                            code_modes,
+                            "4f") "\n"
+                                  ".code32\n 3: mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, "
+                                  "%cr0\n"
+                                  "rdmsr\n mov %eax, %esi\n"
+                                  "ljmp $0x20, $" AT(
+                                      code_modes,
+                                      "5f") "\n"
+                                            ".code16\n 5: mov $0xa8, %ax\n mov %ax, %ds\n mov %ax, "
+                                            "%ss\n"
+                                            "mov %cr0, %eax\n and $0xfe, %al\n mov %eax, %cr0\n"
+                                            "ljmp $0, $" AT(
+                                                code_modes,
+                                                "6f") "\n"
+                                                      "6: xor %ax, %ax\n mov %ax, %ds\n mov "
+                                                      "$0x7777, %bp\n mov %ds:0x10, %dx\n hlt\n"
+                                                      "4: .long " AT(code_modes,
+                                                                     "3b") "\n .word 0x18");
+static void test_modes(void)
+{
+    /* The tables that a 64-bit guest has, in a guest in real mode. */
+    struct guest *g = GUEST(64, code_modes), *real = GUEST(real, code_modes);
+    struct processor *p = g->p;
+    memcpy(p->segment, real->p->segment, sizeof p->segment);
+    p->cr0 = CR0_ET;
+    p->cr3 = p->cr4 = 0;
+    p->msr.efer = 0;
+    p->vmcs.msr_bitmap = g_malloc0(4096);
+    processor_state_changed(p);
+    guest_halts(g);
+    g_assert_cmphex(p->mode & (MODE_DECODE | MODE_LONG | MODE_PAGING), ==,
+                    DECODE_64 | MODE_LONG | MODE_PAGING);
+    g_assert_cmphex(p->gpr[9], ==, 0x1122334455667788);
+    g_assert_cmphex(p->gpr[7], ==, EFER_LME | EFER_LMA);
+    g_assert_cmphex(guest_read(g, STACK0 - 4, 4), ==, 0x55);
+    g_assert_cmphex(guest_read(g, 0x10, 2), ==, 0x1234);
+
+    processor_skip_instruction(p);
+    guest_halts(g);
+    g_assert_cmphex(p->mode & (MODE_DECODE | MODE_LONG | MODE_PAGING | MODE_REAL), ==, MODE_REAL);
+    g_assert_cmphex(p->gpr[6], ==, EFER_LME);
+    g_assert_cmphex(p->gpr[5] & 0xffff, ==, 0x7777);
+    g_assert_cmphex(p->gpr[2] & 0xffff, ==, 0x1234);
+    /* Limits stay what protected mode loaded: "unreal" mode. */
+    g_assert_cmphex(p->segment[SEG_DS].limit, ==, 0xffffffff);
+    g_free((void *)p->vmcs.msr_bitmap);
+    guest_free(real);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- segments */
+
+GUEST_CODE(32, code_limit_read, "mov %fs:(%ebx), %eax\n hlt");
+GUEST_CODE(32, code_limit_write, "mov %eax, %fs:(%ebx)\n hlt");
+static void test_segment_checks(void)
+{
+    static const struct {
+        uint16_t selector;
+        uint32_t offset;
+        bool write, faults;
+    } rows[] = {
+        {SMALL, 0xfc, false, false},
+        {SMALL, 0xfd, false, true},
+        {SMALL, 0xffffffff, false, true},
+        {EXPAND_DOWN, DATA, true, false},
+        {EXPAND_DOWN, DATA - 1, true, true},
+        {EXPAND_DOWN, 0, true, true},
+        {EXPAND_DOWN, 0xfffffffd, false, true},
+        {READ_ONLY, DATA, false, false},
+        {READ_ONLY, DATA, true, true},
+        {EXECUTE_ONLY, DATA, false, true},
+        {CODE32, DATA, false, false},
+        {CODE32, DATA, true, true},
+        {DATA0, 0xfffffffd, true, true},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        struct guest *g = rows[n].write ? GUEST(32, code_limit_write) : GUEST(32, code_limit_read);
+        guest_segment(g, SEG_FS, rows[n].selector);
+        g->p->gpr[3] = rows[n].offset;
+        processor_state_changed(g->p);
+        if (rows[n].faults)
+            guest_faults_with(g, VECTOR_GP, 0, 0);
+        else
+            guest_halts(g);
+        guest_free(g);
+    }
+    struct guest *g = GUEST(32, code_limit_read);
+    g->p->segment[SEG_FS] = (struct segment){.access_rights = AR_UNUSABLE};
+    g->p->gpr[3] = DATA;
+    processor_state_changed(g->p);
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    guest_free(g);
+}
+
+GUEST_CODE(32, code_stack_limit,
+           "mov %eax, %ss\n mov $0xff, %esp\n push %eax\n pop %ecx\n"
+           "mov $0xfd, %ebp\n mov (%ebp), %eax");
+static void test_stack_limit(void)
+{
+    struct guest *g = GUEST(32, code_stack_limit);
+    guest_gate(g, VECTOR_SS, CODE32, 14, 0, 0);
+    g->p->gpr[0] = SMALL;
+    /* The handler's stack is the same small one, so its frame fits below ESP 0xff. */
+    guest_exit(g, EXIT_REASON_HLT);
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * VECTOR_SS);
+    g_assert_cmphex(g->p->gpr[1], ==, SMALL);
+    g_assert_cmphex(g->p->gpr[4], ==, 0xff - 16);
+    g_assert_cmphex(guest_read(g, DATA + 0xff - 12, 4), ==, CODE + 14);
+    guest_free(g);
+}
+
+GUEST_CODE(32, code_load_far,
+           "les (%ebx), %edi\n push %es\n pop %fs\n mov %fs, %eax\n"
+           "lss (%ebx), %esp\n hlt");
+static void test_load_far(void)
+{
+    struct guest *g = GUEST(32, code_load_far);
+    g->p->gpr[3] = DATA;
+    g->p->gpr[0] = 0xffffffff;
+    guest_write(g, DATA, 0x12345678, 4);
+    guest_write(g, DATA + 4, DATA16, 2);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[7], ==, 0x12345678);
+    g_assert_cmphex(g->p->segment[SEG_ES].selector, ==, DATA16);
+    g_assert_cmphex(g->p->gpr[0], ==, DATA16);
+    g_assert_cmphex(g->p->gpr[4], ==, 0x12345678);
+    g_assert_true(g->p->mode & MODE_STACK16);
+    guest_free(g);
+
+    g = GUEST(32, code_load_far);
+    g->p->gpr[3] = DATA;
+    guest_write(g, DATA + 4, NOT_PRESENT, 2);
+    guest_faults_with(g, VECTOR_NP, 0, NOT_PRESENT);
+    g_assert_cmphex(g->p->gpr[7], ==, 0); /* nothing was loaded */
+    guest_free(g);
+}
+
+GUEST_CODE(16, code_real_limit, "mov $0xffff, %bx\n mov (%bx), %ax\n hlt");
+GUEST_CODE(16, code_real_wrap, "mov $0xfffe, %bx\n mov (%bx), %ax\n mov 0x10(%bx), %cx\n hlt");
+static void test_real_limit(void)
+{
+    struct guest *g = GUEST(real, code_real_limit);
+    guest_faults(g, VECTOR_GP, 3);
+    guest_free(g);
+    g = GUEST(real, code_real_wrap);
+    guest_write(g, 0xfffe, 0xabcd, 2);
+    guest_write(g, 0xe, 0x4321, 2);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[0], ==, 0xabcd);
+    g_assert_cmphex(g->p->gpr[1], ==, 0x4321);
+    guest_free(g);
+}
+
+GUEST_CODE(32, code_verify,
+           "lar %eax, %ecx\n setz %dl\n lsl %eax, %ebx\n setz %dh\n"
+           "verr %ax\n setz %bl\n verw %ax\n setz %bh\n hlt");
+static void test_verify(void)
+{
+    static const struct {
+        uint16_t selector;
+        bool user, lar, verr, verw;
+        uint32_t rights;
+    } rows[] = {
+        {DATA0, false, true, true, true, 0xc09300},
+        {DATA0, true, false, false, false, 0},
+        {CONFORMING, true, true, true, false, 0xc09f00},
+        {READ_ONLY, false, true, true, false, 0xc09100},
+        {EXECUTE_ONLY, false, true, false, false, 0xc09900},
+        {TSS_SELECTOR, false, true, false, false, 0x8900},
+        {0, false, false, false, false, 0},
+        {OUTSIDE, false, false, false, false, 0},
+        {USER_DATA, true, true, true, true, 0xc0f300},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        struct guest *g = GUEST(32, code_verify);
+        g->p->gpr[0] = rows[n].selector;
+        if (rows[n].user) {
+            guest_user(g, false);
+            guest_exit(g, EXIT_REASON_HLT); /* in #GP's handler, at the end */
+        } else {
+            guest_halts(g);
+        }
+        uint64_t *r = g->p->gpr;
+        g_assert_cmpuint(r[2] & 0xff, ==, rows[n].lar);
+        g_assert_cmpuint(r[2] >> 8 & 0xff, ==, rows[n].lar);
+        g_assert_cmpuint(r[3] & 0xff, ==, rows[n].verr);
+        g_assert_cmpuint(r[3] >> 8 & 0xff, ==, rows[n].verw);
+        g_assert_cmphex(r[1] & 0xf0ff00, ==, rows[n].rights);
+        guest_free(g);
+    }
+}
+
+GUEST_CODE(32, code_arpl, "arpl %bx, %ax\n setz %dl\n arpl %bx, %ax\n setz %dh\n hlt");
+static void test_arpl(void)
+{
+    struct guest *g = GUEST(32, code_arpl);
+    g->p->gpr[0] = 0xffff0011;
+    g->p->gpr[3] = 2;
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[0], ==, 0xffff0012);
+    g_assert_cmphex(g->p->gpr[2], ==, 1);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- descriptor tables */
+
+GUEST_CODE(64, code_tables,
+           "sgdt (%rbx)\n sidt 16(%rbx)\n lgdt (%rbx)\n lidt 16(%rbx)\n"
+           "mov $0x80, %eax\n lldt %ax\n sldt %ecx\n mov $0x40, %eax\n ltr %ax\n str %edx\n hlt");
+static void test_tables(void)
+{
+    struct guest *g = GUEST(64, code_tables);
+    g->p->gpr[3] = DATA;
+    g->p->gpr[1] = ~0ull;
+    guest_halts(g);
+    g_assert_cmphex(guest_read(g, DATA, 2), ==, 0xff);
+    g_assert_cmphex(guest_read(g, DATA + 2, 8), ==, GDT);
+    g_assert_cmphex(g->p->gdtr.base, ==, GDT);
+    g_assert_cmphex(g->p->idtr.base, ==, IDT);
+    g_assert_cmphex(g->p->gpr[1], ==, LDT_SELECTOR);
+    g_assert_cmphex(g->p->gpr[2], ==, TSS_SELECTOR);
+    g_assert_cmphex(g->p->segment[SEG_LDTR].base, ==, LDT);
+    g_assert_cmphex(g->p->segment[SEG_TR].access_rights, ==, 0x8b);
+    g_assert_cmphex(guest_read(g, GDT + TSS_SELECTOR + 5, 1), ==, 0x8b); /* busy */
+    /* Again: a busy TSS. */
+    g->p->rip = CODE + 30;
+    guest_faults_with(g, VECTOR_GP, 30, TSS_SELECTOR);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_lldt, "lldt %ax\n hlt");
+GUEST_CODE(64, code_ltr, "ltr %ax\n hlt");
+static void test_table_faults(void)
+{
+    static const struct {
+        bool ltr;
+        uint16_t selector;
+        int vector; /* -1: none */
+    } rows[] = {
+        {false, 0, -1},
+        {false, LDT_SELECTOR, -1},
+        {false, LDT_SELECTOR | 4, VECTOR_GP},
+        {false, DATA0, VECTOR_GP},
+        {false, OUTSIDE, VECTOR_GP},
+        {true, 0, VECTOR_GP},
+        {true, DATA0, VECTOR_GP},
+        {true, TSS16_SELECTOR, VECTOR_GP},
+        {true, TSS_SELECTOR, -1},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        struct guest *g = rows[n].ltr ? GUEST(64, code_ltr) : GUEST(64, code_lldt);
+        g->p->gpr[0] = rows[n].selector;
+        if (rows[n].vector < 0)
+            guest_halts(g);
+        else
+            guest_faults_with(g, (unsigned)rows[n].vector, 0, rows[n].selector & 0xfffc);
+        guest_free(g);
+    }
+    struct guest *g = GUEST(64, code_ltr); /* a base above 4 GiB that is not canonical */
+    g->p->gpr[0] = TSS_SELECTOR;
+    guest_write(g, GDT + TSS_SELECTOR + 8, 0x8000, 4);
+    guest_faults_with(g, VECTOR_GP, 0, TSS_SELECTOR);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- far transfers */
+
+GUEST_CODE(32, code_far,
+           "lcall $0x18, $" AT(code_far, "1f") "\n lcall *(%ebx)\n hlt\n"
+                                               "1: inc %ecx\n lret $8");
+static void test_far_call(void)
+{
+    struct guest *g = GUEST(32, code_far);
+    g->p->gpr[3] = DATA;
+    guest_write(g, DATA, CODE + 10, 4);
+    guest_write(g, DATA + 4, CONFORMING, 2);
+    guest_halts(g);
+    g_assert_cmphex(g->p->rip, ==, CODE + 9);
+    g_assert_cmphex(g->p->gpr[1], ==, 2);
+    g_assert_cmphex(g->p->gpr[4], ==, STACK0 + 16);
+    guest_free(g);
+}
+
+GUEST_CODE(32, code_far_fault, "lcall *(%ebx)");
+static void test_far_faults(void)
+{
+    static const struct {
+        uint16_t selector;
+        uint32_t offset;
+        unsigned vector;
+        uint32_t error;
+    } rows[] = {
+        {0, CODE, VECTOR_GP, 0},
+        {OUTSIDE, CODE, VECTOR_GP, OUTSIDE},
+        {DATA0, CODE, VECTOR_GP, DATA0},
+        {NOT_PRESENT_CODE, CODE, VECTOR_NP, NOT_PRESENT_CODE},
+        {USER_CODE32, CODE, VECTOR_GP, USER_CODE32 & ~3},
+        {CODE32 | 1, CODE, VECTOR_GP, CODE32},
+        {LDT_SELECTOR, CODE, VECTOR_GP, LDT_SELECTOR},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        struct guest *g = GUEST(32, code_far_fault);
+        g->p->gpr[3] = DATA;
+        guest_write(g, DATA, rows[n].offset, 4);
+        guest_write(g, DATA + 4, rows[n].selector, 2);
+        guest_faults_with(g, rows[n].vector, 0, rows[n].error);
+        guest_free(g);
+    }
+    struct guest *g = GUEST(32, code_far_fault);
+    g->p->gpr[3] = DATA;
+    guest_write(g, DATA + 4, TSS_SELECTOR, 2);
+    guest_exit(g, EXIT_REASON_TASK_SWITCH);
+    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, TSS_SELECTOR);
+    guest_free(g);
+}
+
+/* From CPL 3 through a call gate with two parameters, and back by RET. */
+GUEST_CODE(32, code_gate,
+           "push $0x11\n push $0x22\n lcall $0x93, $0\n mov %esp, %edi\n cli\n"
+           "1: mov 8(%esp), %ecx\n mov 12(%esp), %edx\n mov %esp, %ebx\n hlt\n lret $8");
+static void test_call_gate_32(void)
+{
+    struct guest *g = GUEST(32, code_gate);
+    uint64_t target = CODE + 14;
+    guest_gdt(g, CALL_GATE,
+              (target & 0xffff) | (uint64_t)CODE32 << 16 | 2ull << 32 | 0xecull << 40 |
+                  target >> 16 << 48);
+    guest_user(g, false);
+    guest_halts(g);
+    g_assert_cmpuint(g->p->cpl, ==, 0);
+    g_assert_cmphex(g->p->gpr[1], ==, 0x22);
+    g_assert_cmphex(g->p->gpr[2], ==, 0x11);
+    g_assert_cmphex(g->p->gpr[3], ==, STACK_TSS - 24);
+    g_assert_cmphex(guest_read(g, STACK_TSS - 8, 4), ==, STACK3 - 8);
+    g_assert_cmphex(guest_read(g, STACK_TSS - 4, 4), ==, USER_DATA);
+    g_assert_cmphex(g->p->segment[SEG_SS].selector, ==, DATA0);
+    processor_skip_instruction(g->p);
+    guest_faults_with(g, VECTOR_GP, 13, 0); /* CLI at CPL 3 again */
+    g_assert_cmphex(g->p->gpr[7], ==, STACK3);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_gate64, "lcall *(%rbx)\n cli\n 1: mov %rsp, %rdi\n lretq");
+static void test_call_gate_64(void)
+{
+    struct guest *g = GUEST(64, code_gate64);
+    uint64_t target = CODE + 3;
+    guest_gdt(g, CALL_GATE, (target & 0xffff) | (uint64_t)CODE64 << 16 | 0xecull << 40);
+    guest_gdt(g, CALL_GATE + 8, 0);
+    guest_write(g, DATA + 4, CALL_GATE, 2);
+    g->p->gpr[3] = DATA;
+    guest_user(g, true);
+    guest_faults_with(g, VECTOR_GP, 2, 0); /* CLI, after the return */
+    g_assert_cmphex(g->p->gpr[7], ==, STACK_TSS - 32);
+    g_assert_cmphex(guest_frame(g, true).cs, ==, USER_CODE64);
+    g_assert_cmphex(guest_frame(g, true).rsp, ==, STACK3);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- fast system calls */
+
+GUEST_CODE(64, code_syscall, "syscall\n ud2\n 1: hlt\n sysretq\n");
+static void test_syscall(void)
+{
+    struct guest *g = GUEST(64, code_syscall);
+    g->p->msr.star = 0x0020000800000000; /* SYSCALL: 8, SYSRET: 0x20, so CS 0x30 and SS 0x28 */
+    g->p->msr.lstar = CODE + 4;
+    g->p->msr.sfmask = FLAG_IF | FLAG_TF | FLAG_DF;
+    guest_user(g, true);
+    g->p->rflags |= FLAG_IF | FLAG_DF;
+    g->p->status = FLAG_CF;
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[1], ==, CODE + 2);
+    g_assert_cmphex(g->p->gpr[11], ==, FLAG_IF | FLAG_DF | FLAG_CF | FLAG_ONE);
+    g_assert_cmphex(processor_rflags(g->p), ==, FLAG_CF | FLAG_ONE);
+    g_assert_cmphex(g->p->segment[SEG_CS].selector, ==, 8);
+    g_assert_cmphex(g->p->segment[SEG_SS].selector, ==, 0x10);
+    g_assert_cmpuint(g->p->cpl, ==, 0);
+    g_assert_cmphex(g->p->gpr[4], ==, STACK3);
+
+    processor_skip_instruction(g->p);
+    guest_faults(g, VECTOR_UD, 2);
+    struct guest_frame f = guest_frame(g, false);
+    g_assert_cmphex(f.cs, ==, 0x33);
+    g_assert_cmphex(f.ss, ==, 0x2b);
+    g_assert_cmphex(f.rflags & ~FLAG_RF, ==, FLAG_IF | FLAG_DF | FLAG_CF | FLAG_ONE);
+
+    /* A return address that is not canonical faults at CPL 0. */
+    g->p->rip = CODE + 5;
+    g->p->gpr[1] = 1ull << 47;
+    g->p->gpr[4] = STACK0;
+    guest_faults_with(g, VECTOR_GP, 5, 0);
+    g_assert_cmphex(guest_frame(g, true).cs, ==, CODE64);
+
+    g->p->msr.efer &= ~EFER_SCE;
+    g->p->rip = CODE;
+    guest_faults(g, VECTOR_UD, 0);
+    guest_free(g);
+}
+
+GUEST_CODE(32, code_syscall32, "syscall\n ud2");
+static void test_syscall_compat(void)
+{
+    struct guest *g = GUEST(64, code_syscall32);
+    guest_user(g, false);
+    guest_faults(g, VECTOR_UD, 0); /* as Intel's do */
+    guest_free(g);
+    g = GUEST(64, code_syscall32);
+    g->p->amd = true;
+    g->p->msr.star = 0x0020000800000000;
+    g->p->msr.cstar = HANDLERS + 16 * 0x77;
+    guest_user(g, false);
+    guest_exit(g, EXIT_REASON_HLT);
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * 0x77);
+    g_assert_cmphex(g->p->gpr[1], ==, CODE + 2);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_sysenter,
+           "sysenter\n ud2\n 1: mov $" AT(code_sysenter,
+                                          "3f") ", %edx\n"
+                                                "mov $0x38000, %ecx\n sysexitq\n 3: ud2");
+static void test_sysenter(void)
+{
+    struct guest *g = GUEST(64, code_sysenter);
+    /* SYSENTER: CS 8, SS 0x10.  SYSEXIT: CS 0x28, SS 0x30 by arithmetic alone. */
+    g->p->msr.sysenter_cs = 8;
+    g->p->msr.sysenter_esp = STACK0;
+    g->p->msr.sysenter_eip = CODE + 4;
+    guest_user(g, true);
+    guest_faults(g, VECTOR_UD, 17);
+    struct guest_frame f = guest_frame(g, false);
+    g_assert_cmphex(f.cs, ==, 0x28 | 3);
+    g_assert_cmphex(f.ss, ==, 0x30 | 3);
+    g_assert_cmphex(f.rsp, ==, STACK3);
+    g->p->msr.sysenter_cs = 3;
+    g->p->rip = CODE;
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_bases,
+           "swapgs\n rdgsbase %rax\n mov %gs:8, %ecx\n wrfsbase %rbx\n"
+           "mov %fs:0, %edx\n hlt\n wrgsbase %rsi");
+static void test_bases(void)
+{
+    struct guest *g = GUEST(64, code_bases);
+    g->p->cr4 |= CR4_FSGSBASE;
+    g->p->msr.kernel_gs_base = DATA;
+    g->p->gpr[3] = DATA + 8;
+    g->p->gpr[6] = 1ull << 47;
+    guest_write(g, DATA + 8, 0x5678, 4);
+    processor_state_changed(g->p);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[0], ==, DATA);
+    g_assert_cmphex(g->p->gpr[1], ==, 0x5678);
+    g_assert_cmphex(g->p->gpr[2], ==, 0x5678);
+    g_assert_cmphex(g->p->msr.kernel_gs_base, ==, 0);
+    uint64_t next = g->p->rip + 1 - CODE;
+    processor_skip_instruction(g->p);
+    guest_faults_with(g, VECTOR_GP, next, 0);
+    g->p->cr4 &= ~CR4_FSGSBASE;
+    g->p->rip = CODE + next;
+    guest_faults(g, VECTOR_UD, next);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- control registers and MSRs */
+
+GUEST_CODE(64, code_hlt, "hlt");
+static void test_control_registers(void)
+{
+    static const struct {
+        unsigned cr;
+        uint64_t value;
+        bool ok;
+    } rows[] = {
+        {0, CR0_PG, false},                   /* PG without PE */
+        {0, CR0_PE | CR0_PG | CR0_NW, false}, /* NW without CD */
+        {0, CR0_PE, false},                   /* leaving paging from 64-bit code */
+        {0, CR0_PE | CR0_PG | BIT(32), false},
+        {0, CR0_PE | CR0_PG | CR0_WP | BIT(27), true}, /* reserved bits below 32 are ignored */
+        {3, PAGE_TABLES, true},
+        {3, PAGE_TABLES | BIT(51), false},
+        {4, 0, false}, /* PAE must stay */
+        {4, CR4_PAE | BIT(31), false},
+        {4, CR4_PAE | CR4_VMXE, false},
+        {4, CR4_PAE | CR4_PCIDE, true},
+        {4, CR4_PAE | CR4_PGE | CR4_OSFXSR, true},
+        {8, 15, true},
+        {8, 16, false},
+    };
+    struct guest *g = GUEST(64, code_hlt);
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        g_assert_cmpint(processor_set_cr(g->p, rows[n].cr, rows[n].value) == 0, ==, rows[n].ok);
+    }
+    g_assert_cmphex(g->p->cr0, ==, CR0_PE | CR0_PG | CR0_WP | CR0_ET);
+    /* PCIDE asks for PCID 0, and is in the way of turning paging off. */
+    g_assert_cmpint(processor_set_cr(g->p, 3, PAGE_TABLES | 5), ==, 0);
+    g_assert_cmpint(processor_set_cr(g->p, 4, CR4_PAE | CR4_PCIDE), !=, 0);
+    guest_free(g);
+
+    static const uint8_t nothing[] = {0xf4};
+    g = guest_32(nothing, nothing + 1);
+    g_assert_cmpint(processor_set_cr(g->p, 4, CR4_PCIDE | CR4_PAE), !=, 0); /* not long mode */
+    g->p->msr.efer = EFER_LME;
+    g_assert_cmpint(processor_set_cr(g->p, 0, CR0_PE | CR0_PG), !=, 0); /* LME without PAE */
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_cr_pae, "mov %rax, %cr0\n hlt");
+static void test_cr_fault(void)
+{
+    struct guest *g = GUEST(64, code_cr_pae);
+    g->p->gpr[0] = CR0_PG;
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_masks,
+           "mov %cr0, %rax\n mov %cr4, %rbx\n mov %rax, %cr0\n clts\n"
+           "or $8, %eax\n mov %rax, %cr0\n hlt");
+static void test_cr_masks(void)
+{
+    struct guest *g = GUEST(64, code_masks);
+    struct vmcs *v = &g->p->vmcs;
+    uint64_t cr0 = g->p->cr0;
+    v->cr0_guest_host_mask = CR0_TS | CR0_NE;
+    v->cr0_read_shadow = 0;
+    v->cr4_guest_host_mask = CR4_PAE;
+    v->cr4_read_shadow = 0;
+    processor_controls_changed(g->p);
+    guest_exit(g, EXIT_REASON_CR_ACCESS);
+    g_assert_cmphex(g->p->rip, ==, CODE + 14);
+    g_assert_cmphex(v->exit_qualification, ==, 0);
+    g_assert_cmphex(g->p->gpr[0], ==, (cr0 & ~CR0_NE) | CR0_TS);
+    g_assert_cmphex(g->p->gpr[3], ==, 0);
+    g_assert_cmphex(g->p->cr0, ==, cr0); /* NE stays */
+    v->cr0_read_shadow = CR0_TS;
+    g->p->rip = CODE + 9;
+    guest_exit(g, EXIT_REASON_CR_ACCESS);
+    g_assert_cmphex(v->exit_qualification, ==, 2 << 4);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_cr3_exit, "mov %rbx, %cr3\n mov %cr8, %rdx\n hlt");
+static void test_cr_intercepts(void)
+{
+    struct guest *g = GUEST(64, code_cr3_exit);
+    g->p->vmcs.cpu_based_controls |= CPU_CR3_LOAD_EXITING | CPU_CR8_STORE_EXITING;
+    processor_controls_changed(g->p);
+    guest_exit(g, EXIT_REASON_CR_ACCESS);
+    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, 3 | 3 << 8);
+    processor_skip_instruction(g->p);
+    guest_exit(g, EXIT_REASON_CR_ACCESS);
+    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, 8 | 1 << 4 | 2 << 8);
+    g_assert_cmpuint(g->p->vmcs.exit_instruction_length, ==, 4);
+    guest_free(g);
+}
+
+static void test_msrs(void)
+{
+    static const struct {
+        uint32_t index;
+        uint64_t value;
+        int error;
+    } rows[] = {
+        {0xc0000080, EFER_SCE | EFER_LME | EFER_NXE, 0},
+        {0xc0000080, EFER_SCE, -22}, /* LME cannot change under paging */
+        {0xc0000080, EFER_LME | BIT(40), -22},
+        {0xc0000081, ~0ull, 0},
+        {0xc0000082, 1ull << 47, -22},
+        {0xc0000082, 0xffff800000000000, 0},
+        {0xc0000100, 1ull << 60, -22},
+        {0xc0000101, DATA, 0},
+        {0xc0000103, 1ull << 32, -22},
+        {0xc0000103, 7, 0},
+        {0x176, 1ull << 62, -22},
+        {0x277, 0x0606060606060606, 0},
+        {0x277, 2, -22},
+        {0xda0, 1, -22},
+        {0x10, 0, -2},
+        {0x1b, 0, -2},
+    };
+    struct guest *g = GUEST(64, code_hlt);
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        g_assert_cmpint(processor_set_msr(g->p, rows[n].index, rows[n].value), ==, rows[n].error);
+        uint64_t value;
+        if (rows[n].error == 0) {
+            g_assert_cmpint(processor_get_msr(g->p, rows[n].index, &value), ==, 0);
+            g_assert_cmphex(value & ~EFER_LMA, ==, rows[n].value & ~EFER_LMA);
+        }
+    }
+    g_assert_cmphex(g->p->msr.efer, ==, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
+    g_assert_cmphex(g->p->flat_base[SEG_GS], ==, DATA);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_rdmsr, "rdmsr\n hlt");
+GUEST_CODE(64, code_wrmsr, "wrmsr\n hlt");
+static void test_msr_bitmap(void)
+{
+    struct guest *g = GUEST(64, code_rdmsr);
+    uint8_t *bitmap = g_malloc0(4096);
+    g->p->gpr[1] = 0xc0000103;
+    g->p->msr.tsc_aux = 0x55;
+    guest_exit(g, EXIT_REASON_RDMSR); /* no bitmap */
+    g->p->vmcs.msr_bitmap = bitmap;
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[0], ==, 0x55);
+    bitmap[1024 + 0x103 / 8] = 1 << (0x103 & 7);
+    g->p->rip = CODE;
+    guest_exit(g, EXIT_REASON_RDMSR);
+    g->p->gpr[1] = 0x40000000; /* outside the bitmap */
+    guest_exit(g, EXIT_REASON_RDMSR);
+    g->p->gpr[1] = 0x123; /* nothing is there */
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    guest_free(g);
+
+    memset(bitmap, 0, 4096);
+    g = GUEST(64, code_wrmsr);
+    g->p->vmcs.msr_bitmap = bitmap;
+    g->p->gpr[1] = 0x174;
+    g->p->gpr[0] = 0xffffffff00000008;
+    g->p->gpr[2] = 0;
+    guest_halts(g);
+    g_assert_cmphex(g->p->msr.sysenter_cs, ==, 8);
+    bitmap[2048 + 0x174 / 8] = 1 << (0x174 & 7);
+    g->p->rip = CODE;
+    guest_exit(g, EXIT_REASON_WRMSR);
+    g_assert_cmphex(g->p->rip, ==, CODE);
+    guest_free(g);
+    g_free(bitmap);
+}
+
+GUEST_CODE(64, code_tsc, "rdtscp\n rdpid %rbx\n mov %rax, %rsi\n rdtsc\n hlt");
+static void test_tsc(void)
+{
+    struct guest *g = GUEST(64, code_tsc);
+    g->p->msr.tsc_aux = 0x1234;
+    g->p->vmcs.tsc_offset = -processor_tsc(g->p);
+    uint64_t before = processor_tsc(g->p);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[1], ==, 0x1234);
+    g_assert_cmphex(g->p->gpr[3], ==, 0x1234);
+    uint64_t tsc = g->p->gpr[2] << 32 | g->p->gpr[0];
+    g_assert_cmpuint(before, <, tsc);
+    g_assert_cmpuint(tsc, <=, processor_tsc(g->p));
+    g->p->vmcs.cpu_based_controls |= CPU_RDTSC_EXITING;
+    processor_controls_changed(g->p);
+    g->p->rip = CODE;
+    guest_exit(g, EXIT_REASON_RDTSCP);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- flags and permissions */
+
+GUEST_CODE(64, code_popf, "pushq %rax\n popfq\n pushfq\n pop %rbx\n hlt");
+static void test_popf(void)
+{
+    static const struct {
+        uint32_t before, image, after;
+    } rows[] = {
+        {0, FLAG_IF | FLAG_IOPL | FLAG_CF, FLAG_CF},
+        {FLAG_IOPL, FLAG_IF | FLAG_CF, FLAG_IF | FLAG_IOPL | FLAG_CF},
+        {FLAG_IF, FLAG_ID | FLAG_NT, FLAG_IF | FLAG_ID | FLAG_NT},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        struct guest *g = GUEST(64, code_popf);
+        guest_user(g, true);
+        g->p->rflags |= rows[n].before;
+        processor_state_changed(g->p);
+        g->p->gpr[0] = rows[n].image;
+        guest_exit(g, EXIT_REASON_HLT);
+        g_assert_cmphex(g->p->gpr[3], ==, rows[n].after | FLAG_ONE);
+        guest_free(g);
+    }
+    struct guest *g = GUEST(64, code_popf);
+    g->p->gpr[0] = 0xffffffff & ~FLAG_TF;
+    guest_halts(g);
+    /* VIF, VIP, VM and RF are not POPF's to set. */
+    g_assert_cmphex(
+        g->p->gpr[3], ==,
+        (FLAGS_STATUS | FLAG_ONE | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID));
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_smap, "stac\n mov (%rbx), %eax\n clac\n mov (%rbx), %eax\n hlt");
+static void test_smap(void)
+{
+    struct guest *g = GUEST(64, code_smap);
+    /* Code and tables in supervisor pages, data in a user page: 4 MiB and 0. */
+    guest_write(g, PAGE_TABLES + 0x2000, 0xe3, 8);
+    g->p->cr4 |= CR4_SMAP;
+    g->p->gpr[3] = 4 << 20;
+    processor_state_changed(g->p);
+    guest_faults_with(g, VECTOR_PF, 8, 1);
+    g_assert_cmphex(g->p->cr2, ==, 4 << 20);
+    g->p->rip = CODE;
+    guest_user(g, true);
+    guest_exit(g, EXIT_REASON_HLT); /* user code in a supervisor page */
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * VECTOR_PF);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_align, "mov 1(%rbx), %eax\n hlt");
+static void test_alignment(void)
+{
+    struct guest *g = GUEST(64, code_align);
+    g->p->cr0 |= CR0_AM;
+    g->p->rflags |= FLAG_AC;
+    g->p->gpr[3] = DATA;
+    guest_user(g, true);
+    guest_faults_with(g, VECTOR_AC, 0, 0);
+    /* Not at CPL 0, where the handler has AC set still. */
+    g->p->rip = CODE;
+    guest_halts(g);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_io, "out %al, %dx\n out %ax, %dx\n out %al, %dx\n hlt");
+static void test_io_permission(void)
+{
+    struct guest *g = GUEST(64, code_io);
+    g->p->gpr[2] = 0x80;
+    guest_write(g, TSS + 0x68 + 0x10, 0xfe, 1); /* port 0x80 alone */
+    guest_user(g, true);
+    guest_exit(g, EXIT_REASON_PIO);
+    g_assert_cmphex(g->p->vmcs.access.address, ==, 0x80);
+    guest_faults_with(g, VECTOR_GP, 1, 0); /* 0x81 is not allowed */
+    guest_user(g, true);
+    g->p->rip = CODE + 3;
+    g->p->segment[SEG_TR].limit = 0x78; /* the second byte must be inside too */
+    guest_faults_with(g, VECTOR_GP, 3, 0);
+    guest_user(g, true);
+    g->p->rip = CODE + 3;
+    g->p->rflags |= FLAG_IOPL;
+    processor_state_changed(g->p);
+    guest_exit(g, EXIT_REASON_PIO);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_exits, "cpuid\n vmcall\n vmmcall\n invd\n wbinvd\n monitor\n hlt");
+static void test_exits(void)
+{
+    static const unsigned reasons[] = {EXIT_REASON_CPUID, EXIT_REASON_VMCALL, EXIT_REASON_VMCALL,
+                                       EXIT_REASON_INVD, EXIT_REASON_WBINVD};
+    struct guest *g = GUEST(64, code_exits);
+    g->p->vmcs.cpu_based_controls2 |= CPU2_WBINVD_EXITING;
+    processor_controls_changed(g->p);
+    for (unsigned n = 0; n < G_N_ELEMENTS(reasons); n++) {
+        guest_exit(g, reasons[n]);
+        processor_skip_instruction(g->p);
+    }
+    guest_faults(g, VECTOR_UD, 12); /* MONITOR */
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_invalidate,
+           "mov (%rdi), %eax\n mov %rsi, (%rbx)\n mov (%rdi), %ecx\n"
+           "invlpg (%rdi)\n mov (%rdi), %edx\n"
+           "mov %r8, (%rbx)\n mov %cr3, %rbp\n mov %rbp, %cr3\n"
+           "mov (%rdi), %r9d\n hlt");
+static void test_invalidate(void)
+{
+    struct guest *g = GUEST(64, code_invalidate);
+    g->p->gpr[7] = 4 << 20;
+    g->p->gpr[3] = PAGE_TABLES + 0x2000 + 2 * 8; /* the entry of 4 MiB */
+    g->p->gpr[6] = 6 << 20 | 0xe7;
+    g->p->gpr[8] = 4 << 20 | 0xe7;
+    guest_write(g, 4 << 20, 4, 4);
+    guest_write(g, 6 << 20, 6, 4);
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[0], ==, 4);
+    g_assert_cmpuint(g->p->gpr[2], ==, 6);
+    g_assert_cmpuint(g->p->gpr[9], ==, 4);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_invpcid, "invpcid (%rbx), %rax\n hlt");
+static void test_invpcid(void)
+{
+    static const struct {
+        uint64_t type, pcid, linear;
+        bool pcide, ok;
+    } rows[] = {
+        {0, 0, 0x1000, false, true},    {0, 5, 0x1000, false, false},
+        {0, 5, 0x1000, true, true},     {0, 0, 1ull << 47, true, false},
+        {1, 5, 1ull << 47, true, true}, {2, 9, 0, false, true},
+        {3, 0, 0, false, true},         {4, 0, 0, true, false},
+        {2, 1 << 12, 0, true, false},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        struct guest *g = GUEST(64, code_invpcid);
+        if (rows[n].pcide)
+            g->p->cr4 |= CR4_PCIDE;
+        processor_state_changed(g->p);
+        g->p->gpr[0] = rows[n].type;
+        g->p->gpr[3] = DATA;
+        guest_write(g, DATA, rows[n].pcid, 8);
+        guest_write(g, DATA + 8, rows[n].linear, 8);
+        if (rows[n].ok)
+            guest_halts(g);
+        else
+            guest_faults_with(g, VECTOR_GP, 0, 0);
+        guest_free(g);
+    }
+}
+
+GUEST_CODE(32, code_lmsw, "mov $0xfffe, %eax\n lmsw %ax\n smsw %ecx\n clts\n smsw %edx\n hlt");
+static void test_lmsw(void)
+{
+    struct guest *g = GUEST(32, code_lmsw);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[1], ==, CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET);
+    g_assert_cmphex(g->p->gpr[2], ==, CR0_PE | CR0_MP | CR0_EM | CR0_ET);
+    guest_free(g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/mode/reset", test_reset);
+    g_test_add_func("/mode/switches", test_modes);
+    g_test_add_func("/vmx/names", test_exit_names);
+    g_test_add_func("/vmx/exits", test_exits);
+    g_test_add_func("/segment/checks", test_segment_checks);
+    g_test_add_func("/segment/stack", test_stack_limit);
+    g_test_add_func("/segment/load-far", test_load_far);
+    g_test_add_func("/segment/real-limit", test_real_limit);
+    g_test_add_func("/segment/verify", test_verify);
+    g_test_add_func("/segment/arpl", test_arpl);
+    g_test_add_func("/tables/load-store", test_tables);
+    g_test_add_func("/tables/faults", test_table_faults);
+    g_test_add_func("/far/call", test_far_call);
+    g_test_add_func("/far/faults", test_far_faults);
+    g_test_add_func("/far/gate-32", test_call_gate_32);
+    g_test_add_func("/far/gate-64", test_call_gate_64);
+    g_test_add_func("/syscall/64", test_syscall);
+    g_test_add_func("/syscall/compatibility", test_syscall_compat);
+    g_test_add_func("/syscall/sysenter", test_sysenter);
+    g_test_add_func("/syscall/bases", test_bases);
+    g_test_add_func("/control/registers", test_control_registers);
+    g_test_add_func("/control/fault", test_cr_fault);
+    g_test_add_func("/control/masks", test_cr_masks);
+    g_test_add_func("/control/intercepts", test_cr_intercepts);
+    g_test_add_func("/control/lmsw", test_lmsw);
+    g_test_add_func("/control/invalidate", test_invalidate);
+    g_test_add_func("/control/invpcid", test_invpcid);
+    g_test_add_func("/msr/values", test_msrs);
+    g_test_add_func("/msr/bitmap", test_msr_bitmap);
+    g_test_add_func("/msr/tsc", test_tsc);
+    g_test_add_func("/flags/popf", test_popf);
+    g_test_add_func("/flags/smap", test_smap);
+    g_test_add_func("/flags/alignment", test_alignment);
+    g_test_add_func("/io/permission", test_io_permission);
+    return g_test_run();
+}
