@@ -73,10 +73,10 @@ static bool add_disks(struct machine *m, GError **error)
 {
     for (unsigned i = 0; i < m->config->disks->len; i++) {
         const struct disk_config *disk = g_ptr_array_index(m->config->disks, i);
-        struct virtio_blk_config c = {.path = disk->path, .readonly = disk->readonly};
+        struct virtio_blk_options o = {.path = disk->path, .readonly = disk->readonly};
         g_autofree char *id = g_strdup_printf("disk%u", i);
 
-        if (!virtio_blk_new(m, id, &c, error)) {
+        if (!virtio_blk_new(m, id, &o, error)) {
             g_prefix_error(error, "--disk: ");
             return false;
         }
@@ -138,11 +138,28 @@ static bool boot(struct machine *m, GError **error)
     return result >= 0 || core_error(error, m, "KVM_SET_REGS", result);
 }
 
+static bool check_config(const struct machine_config *c, GError **error)
+{
+    const char *wrong = NULL;
+
+    if (c->memory < MACHINE_MEMORY_MIN || c->memory & ((1 << 20) - 1))
+        wrong = "--memory: give at least 4M, in whole mebibytes";
+    else if (c->memory > MACHINE_MEMORY_MAX)
+        wrong = "--memory: give at most 448G";
+    else if (c->cpus < 1 || c->cpus > MACHINE_CPUS_MAX)
+        wrong = "--cpus: give 1 to 255";
+    if (wrong)
+        g_set_error_literal(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG, wrong);
+    return !wrong;
+}
+
 static bool build(struct machine *m, GError **error)
 {
     const struct machine_config *c = m->config;
     long result;
 
+    if (!check_config(c, error))
+        return false;
     m->cpu_model = cpu_model_new(c->cpu_model, error);
     if (!m->cpu_model)
         return false;

@@ -16,6 +16,8 @@
 
 #define MACHINE_TYPE     "virt-1"
 #define MACHINE_CPUS_MAX 255
+#define MACHINE_MEMORY_MIN (4ull << 20)
+#define MACHINE_MEMORY_MAX (448ull << 30) /* below LAYOUT_PCI_64 */
 #define MACHINE_ERROR    (machine_error_quark())
 #define MACHINE_RAM_SLOTS 2
 

@@ -3,8 +3,8 @@
  * Booting without firmware: loads the guest image into RAM, writes the tables that it expects, and
  * says where and in which mode the first vCPU starts.
  *
- * Recognized are bzImage (64-bit boot protocol), ELF kernels with a PVH note, and multiboot 1 images.
- * Files are untrusted: every field is checked before it is used.
+ * Recognized are bzImage (64-bit boot protocol), ELF kernels with a PVH note, and multiboot 1
+ * images. Files are untrusted: every field is checked before it is used.
  */
 #ifndef TRAPEZE_BOOT_H
 #define TRAPEZE_BOOT_H

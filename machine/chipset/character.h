@@ -24,6 +24,8 @@ struct character_client {
     void (*receive)(void *opaque, const uint8_t *data, size_t length);
     /* A break condition; may be NULL. */
     void (*line_break)(void *opaque);
+    /* Output flows again after character_write returned false; may be NULL. */
+    void (*writable)(void *opaque);
     void *opaque;
 };
 
@@ -37,9 +39,11 @@ void character_free(struct character *c);
 void character_connect(struct character *c, const struct character_client *client);
 /* Says that the client has room again after it had none.  Any thread. */
 void character_ready(struct character *c);
-/* Sends LENGTH bytes.  Any thread.  A terminal, a pipe and a file hold the caller while they are
- * full; a pty and a socket without a reader lose what does not fit. */
-void character_write(struct character *c, const void *data, size_t length);
+/* Sends LENGTH bytes, at once or when the other side takes them; never waits.  Any thread.  False
+ * asks the caller to send nothing more until `writable` is called: what comes all the same is
+ * queued up to a mebibyte, and lost beyond that.  Without anybody at the other end (a pty that is
+ * not open, a socket without a client) output is dropped. */
+bool character_write(struct character *c, const void *data, size_t length);
 
 /* Restores the terminal's modes, if stdio holds them: for a signal that ends the process.
  * Async-signal-safe. */

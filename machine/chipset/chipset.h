@@ -36,4 +36,8 @@ struct device *debug_exit_new(struct machine *m);
  * 0x2000 + GSI. */
 struct device *test_device_new(struct machine *m);
 
+/* A source on M's context that calls CALLBACK(DATA) when its ready time (g_source_set_ready_time)
+ * has come; -1 at first.  Destroy and unref it. */
+GSource *chipset_timer_new(struct machine *m, GSourceFunc callback, void *data);
+
 #endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The subcommands.  Each gets the words after its name and returns the process's exit status. */
+#ifndef TRAPEZE_COMMANDS_H
+#define TRAPEZE_COMMANDS_H
+
+int command_run(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_help(int argc, char **argv);
+int command_version(int argc, char **argv);
+
+/* Prints `trapeze run --help`. */
+void run_print_help(void);
+
+#endif

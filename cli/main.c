@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The `trapeze` command. */
+#include "commands.h"
+
+#include "machine/cpu-model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"run", command_run, "run a virtual machine on this terminal"},
+    {"doctor", command_doctor, "say what this host offers, and what would make guests faster"},
+    {"help", command_help, "help [run|cpu]: this, or more about one subject"},
+    {"version", command_version, "print the version"},
+};
+
+static void print_help(void)
+{
+    printf("Trapeze runs virtual machines: with Linux's KVM where the processor has\n"
+           "virtualization, and with a processor in software where it has not.\n\n"
+           "Usage: trapeze COMMAND [FLAGS]\n\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        printf("  %-10s%s\n", commands[i].name, commands[i].help);
+    printf("\nA first guest:\n"
+           "  trapeze run --kernel /boot/vmlinuz --append console=ttyS0\n");
+}
+
+static void print_cpu_help(void)
+{
+    g_autofree char *models = cpu_model_list(), *features = cpu_feature_list();
+    size_t column = 0;
+
+    printf("--cpu MODEL[,+FEATURE|,-FEATURE]...[,vendor=NAME][,phys-bits=N]\n\n"
+           "Models: %s\n"
+           "  trapeze-v1  x86-64-v3 with AES and PCLMULQDQ (the default where the host has AVX2)\n"
+           "  trapeze-v0  x86-64-v2\n"
+           "  host        everything the engine offers; snapshots of it stay on such hosts\n\n"
+           "Features:\n ",
+           models);
+    for (char *word = strtok(features, " "); word; word = strtok(NULL, " ")) {
+        if (column + strlen(word) > 76) {
+            printf("\n ");
+            column = 0;
+        }
+        column += (size_t)printf(" %s", word);
+    }
+    printf("\n");
+}
+
+int command_help(int argc, char **argv)
+{
+    if (argc == 0)
+        print_help();
+    else if (!strcmp(argv[0], "run"))
+        run_print_help();
+    else if (!strcmp(argv[0], "cpu"))
+        print_cpu_help();
+    else if (!strcmp(argv[0], "doctor"))
+        printf(
+            "Usage: trapeze doctor\n\nSays what this host offers, and which engine --engine auto "
+            "takes.\n");
+    else {
+        fprintf(stderr, "trapeze: help: there is no subject `%s`; there are run, cpu, doctor\n",
+                argv[0]);
+        return 1;
+    }
+    return 0;
+}
+
+int command_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("trapeze %s\n", TRAPEZE_VERSION);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+
+    if (!name) {
+        fprintf(stderr, "trapeze: give a command: run, doctor, help or version\n");
+        return 1;
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        name = "help";
+    if (!strcmp(name, "--version"))
+        name = "version";
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 2, argv + 2);
+    fprintf(stderr, "trapeze: there is no command `%s`; there are run, doctor, help and version\n",
+            name);
+    return 1;
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* `trapeze run`: flags into a configuration, and the machine's life on this terminal. */
+#include "commands.h"
+#include "options.h"
+
+#include "common/base/base.h"
+#include "machine/machine.h"
+
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MEBI (1ull << 20)
+
+/* What the flags fill in. */
+struct run_target {
+    struct machine_config config;
+    bool help;
+    bool no_net;
+};
+
+static bool wrong(GError **error, const char *value, const char *advice)
+{
+    g_set_error(error, CLI_ERROR, 0, "`%s`: %s", value, advice);
+    return false;
+}
+
+static bool set(char **field, const char *value)
+{
+    g_free(*field);
+    *field = g_strdup(value);
+    return true;
+}
+
+/* ---- flags ---- */
+
+static bool take_kernel(void *target, const char *value, GError **error)
+{
+    (void)error;
+    return set(&((struct run_target *)target)->config.kernel, value);
+}
+
+static bool take_initrd(void *target, const char *value, GError **error)
+{
+    (void)error;
+    return set(&((struct run_target *)target)->config.initrd, value);
+}
+
+static bool take_append(void *target, const char *value, GError **error)
+{
+    (void)error;
+    return set(&((struct run_target *)target)->config.append, value);
+}
+
+static bool take_serial(void *target, const char *value, GError **error)
+{
+    (void)error; /* checked when the back-end is opened */
+    return set(&((struct run_target *)target)->config.serial, value);
+}
+
+static bool take_cpu(void *target, const char *value, GError **error)
+{
+    (void)error; /* likewise, by the CPU model */
+    return set(&((struct run_target *)target)->config.cpu_model, value);
+}
+
+static bool take_memory(void *target, const char *value, GError **error)
+{
+    const char *advice = "give a size such as 512M or 2G (at least 4M)";
+    char *end;
+    guint64 number = g_ascii_strtoull(value, &end, 10);
+    unsigned shift = 20;
+
+    if (end == value || !g_ascii_isdigit(*value))
+        return wrong(error, value, advice);
+    if (*end && strchr("kKmMgGtT", *end))
+        shift = 10 * (1 + (unsigned)(strchr("kmgt", g_ascii_tolower(*end++)) - "kmgt"));
+    if (*end == 'i')
+        end++;
+    if (*end == 'B')
+        end++;
+    if (*end || number > UINT64_MAX >> shift || number << shift < MACHINE_MEMORY_MIN ||
+        (number << shift) % MEBI)
+        return wrong(error, value, advice);
+    ((struct run_target *)target)->config.memory = number << shift;
+    return true;
+}
+
+static bool take_cpus(void *target, const char *value, GError **error)
+{
+    guint64 number;
+
+    if (!g_ascii_string_to_unsigned(value, 10, 1, MACHINE_CPUS_MAX, &number, NULL))
+        return wrong(error, value, "give a number of vCPUs from 1 to 255");
+    ((struct run_target *)target)->config.cpus = (unsigned)number;
+    return true;
+}
+
+static bool add_disk(struct run_target *t, const char *path, bool readonly)
+{
+    struct disk_config *d = g_new0(struct disk_config, 1);
+
+    d->path = g_strdup(path);
+    d->readonly = readonly;
+    g_ptr_array_add(t->config.disks, d);
+    return true;
+}
+
+static bool take_disk(void *target, const char *value, GError **error)
+{
+    const char *comma = strrchr(value, ',');
+    bool readonly = comma && !strcmp(comma, ",readonly");
+    g_autofree char *path = g_strndup(value, readonly ? (size_t)(comma - value) : strlen(value));
+
+    if (!*path)
+        return wrong(error, value, "give the path of a raw image, as in --disk disk.img,readonly");
+    if (comma && !readonly && !g_file_test(value, G_FILE_TEST_EXISTS))
+        return wrong(error, value, "the only option is `readonly`, as in --disk disk.img,readonly");
+    return add_disk(target, path, readonly);
+}
+
+static bool take_image(void *target, const char *value, GError **error)
+{
+    struct run_target *t = target;
+
+    (void)error;
+    if (*value == 0)
+        return wrong(error, value, "give the path of a disk image");
+    add_disk(t, value, false);
+    /* The positional image is the first disk, wherever it stands. */
+    struct disk_config *d = g_ptr_array_steal_index(t->config.disks, t->config.disks->len - 1);
+    g_ptr_array_insert(t->config.disks, 0, d);
+    return true;
+}
+
+static bool take_net(void *target, const char *value, GError **error)
+{
+    struct run_target *t = target;
+
+    if (!strcmp(value, "none")) {
+        t->no_net = true;
+        return true;
+    }
+    if (strcmp(value, "user") && !g_str_has_prefix(value, "user,"))
+        return wrong(error, value, "give none, or user[,forward=tcp:127.0.0.1:2222-:22]");
+    g_ptr_array_add(t->config.nets, g_strdup(value));
+    return true;
+}
+
+static bool take_engine(void *target, const char *value, GError **error)
+{
+    static const struct {
+        const char *name;
+        enum engine_choice choice;
+    } engines[] = {{"auto", ENGINE_AUTO}, {"kvm", ENGINE_KVM}, {"software", ENGINE_SOFTWARE}};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(engines); i++)
+        if (!strcmp(value, engines[i].name)) {
+            ((struct run_target *)target)->config.engine = engines[i].choice;
+            return true;
+        }
+    return wrong(error, value, "give auto, kvm or software");
+}
+
+static bool take_pit(void *target, const char *value, GError **error)
+{
+    if (strcmp(value, "on") && strcmp(value, "off"))
+        return wrong(error, value, "give on or off");
+    ((struct run_target *)target)->config.pit = !strcmp(value, "on");
+    return true;
+}
+
+#define SWITCH(field)                                                                              \
+    static bool take_##field(void *target, const char *value, GError **error)                      \
+    {                                                                                              \
+        (void)value;                                                                               \
+        (void)error;                                                                               \
+        ((struct run_target *)target)->config.field = true;                                        \
+        return true;                                                                               \
+    }
+SWITCH(no_reboot)
+SWITCH(stats)
+SWITCH(verbose)
+SWITCH(test_device)
+
+static bool take_help(void *target, const char *value, GError **error)
+{
+    (void)value;
+    (void)error;
+    ((struct run_target *)target)->help = true;
+    return true;
+}
+
+static const struct option_row rows[] = {
+    {"kernel", "FILE",
+     "boot this kernel: a bzImage (vmlinuz), an ELF kernel with a\nPVH note, or a multiboot image",
+     take_kernel},
+    {"initrd", "FILE",
+     "its initial RAM disk; for multiboot images a list of modules,\n\"FILE[ ARGUMENTS],...\"",
+     take_initrd},
+    {"append", "TEXT", "its command line", take_append},
+    {"memory", "SIZE", "guest RAM: 512M, 2G (default 512M)", take_memory},
+    {"cpus", "N", "number of vCPUs (default 1)", take_cpus},
+    {"disk", "FILE[,readonly]", "a raw image as a virtio disk; may be repeated", take_disk},
+    {"net", "user[,forward=...]|none",
+     "network without root rights (default user); with\n"
+     "forward=tcp:127.0.0.1:2222-:22 port 2222 of the host\nreaches port 22 of the guest",
+     take_net},
+    {"serial", "WHERE", "the serial port: stdio (default), none, pty, unix:PATH,\nfile:PATH",
+     take_serial},
+    {"engine", "auto|kvm|software",
+     "who runs the guest: Linux's KVM, or Trapeze's processor in\n"
+     "software; auto tries KVM out and says what it took and why",
+     take_engine},
+    {"cpu", "MODEL[,...]", "what the guest's processor offers; see `trapeze help cpu`", take_cpu},
+    {"pit", "on|off", "the old timer chip (default on)", take_pit},
+    {"no-reboot", NULL, "end when the guest resets", take_no_reboot},
+    {"test-device", NULL, "add the device that kvm-unit-tests know", take_test_device},
+    {"stats", NULL, "print engine and vCPU exits by reason at the end", take_stats},
+    {"verbose", NULL, "say more while running", take_verbose},
+    {"help", NULL, "this", take_help},
+};
+
+void run_print_help(void)
+{
+    printf("Usage: trapeze run [IMAGE] [FLAGS]\n\n"
+           "Runs a virtual machine on this terminal.  Ctrl-A x leaves, Ctrl-A h lists more keys.\n"
+           "IMAGE is a raw disk image, taken as the first disk.\n\n");
+    options_print(rows, ARRAY_SIZE(rows));
+    printf("\nExit status: 0 when the guest powers off, (V << 1) | 1 when it writes V to port\n"
+           "0xf4, 1 with a message when something is wrong.\n\n"
+           "Examples:\n"
+           "  A kernel with its initramfs, console on this terminal:\n"
+           "    trapeze run --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
+           "  Debian on a disk, two vCPUs, ssh on port 2222 of this host:\n"
+           "    trapeze run disk.img --kernel vmlinuz --initrd initrd.img --cpus 2 --memory 1G \\\n"
+           "      --append \"root=/dev/vda console=ttyS0\" --net user,forward=tcp::2222-:22\n"
+           "  A test kernel of kvm-unit-tests:\n"
+           "    trapeze run --kernel x2apic.flat --test-device --net none; echo $?\n");
+}
+
+/* ---- running ---- */
+
+/* The first asks the guest, by its power button; the second does not ask. */
+struct terminator {
+    struct machine *machine;
+    int number;
+    bool asked;
+};
+
+static gboolean on_terminate(gpointer data)
+{
+    struct terminator *t = data;
+
+    if (t->asked) {
+        machine_request_stop(t->machine, STOP_QUIT, 128 + t->number);
+    } else {
+        machine_log(t->machine, true,
+                    "signal %d: pressing the guest's power button; once more "
+                    "ends it at once",
+                    t->number);
+        machine_power_button(t->machine);
+        t->asked = true;
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_hang_up(gpointer data)
+{
+    machine_request_stop(data, STOP_QUIT, 128 + SIGHUP);
+    return G_SOURCE_CONTINUE;
+}
+
+static int run(const struct machine_config *config, GError **error)
+{
+    struct machine *m = machine_new(config, NULL, error);
+
+    if (!m)
+        return 1;
+    struct terminator term = {m, SIGTERM, false}, interrupt = {m, SIGINT, false};
+    guint sources[] = {g_unix_signal_add(SIGTERM, on_terminate, &term),
+                       g_unix_signal_add(SIGINT, on_terminate, &interrupt),
+                       g_unix_signal_add(SIGHUP, on_hang_up, m)};
+    int status = machine_run(m, error);
+    for (unsigned i = 0; i < ARRAY_SIZE(sources); i++)
+        g_source_remove(sources[i]);
+    if (config->stats)
+        machine_print_stats(m);
+    machine_free(m);
+    return status;
+}
+
+int command_run(int argc, char **argv)
+{
+    struct run_target t = {0};
+    const struct command_line line = {rows, ARRAY_SIZE(rows), &t, take_image};
+    GError *error = NULL;
+    int status = 1;
+
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is noticed by write */
+    machine_config_init(&t.config);
+    if (options_parse(&line, argc, argv, &error)) {
+        if (!t.no_net && !t.config.nets->len)
+            g_ptr_array_add(t.config.nets, g_strdup("user"));
+        if (t.help) {
+            run_print_help();
+            status = 0;
+        } else {
+            status = run(&t.config, &error);
+        }
+    }
+    if (error)
+        fprintf(stderr, "trapeze: %s\n", error->message);
+    g_clear_error(&error);
+    machine_config_clear(&t.config);
+    return status;
+}

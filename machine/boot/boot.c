@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which protocol boots the image. */
+#include "boot.h"
+
+#include "acpi.h"
+#include "loader.h"
+
+static bool load(struct machine *m, const struct image *i, struct boot_entry *entry, GError **error)
+{
+    struct elf elf;
+
+    if (linux_is(i))
+        return linux_load(m, i, entry, error);
+    if (multiboot_is(i))
+        return multiboot_load(m, i, entry, error);
+    if (elf_is(i))
+        return elf_parse(i, &elf, error) && pvh_load(m, i, &elf, entry, error);
+    return image_error(i, error,
+                       "not a kernel image known here: neither a bzImage, nor an ELF kernel with a "
+                       "PVH note, nor a multiboot image");
+}
+
+bool boot_load(struct machine *m, struct boot_entry *entry, GError **error)
+{
+    struct image i;
+
+    if (!m->config->kernel) {
+        g_set_error(
+            error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
+            "booting a disk through firmware is not there yet; give the guest's kernel with "
+            "--kernel FILE, and --initrd FILE and --append TEXT as it needs them");
+        return false;
+    }
+    if (!image_open(&i, "--kernel", m->config->kernel, error))
+        return false;
+    bool good = load(m, &i, entry, error) && acpi_write(m, error);
+    image_close(&i);
+    return good;
+}
