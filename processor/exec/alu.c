@@ -240,14 +240,14 @@ ALL_FORMS(xor, WRITTEN_FORMS)
 ALL_FORMS(cmp, COMPARED_FORMS)
 ALL_FORMS(test, COMPARED_FORMS)
 
-exec_fn *bind_alu(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_alu(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const(*const tables[])[4] = {
         [OP_ADD] = add_table, [OP_OR] = or_table,   [OP_ADC] = adc_table,
         [OP_SBB] = sbb_table, [OP_AND] = and_table, [OP_SUB] = sub_table,
         [OP_XOR] = xor_table, [OP_CMP] = cmp_table, [OP_TEST] = test_table,
     };
-    enum form form = insn_form(i, mode);
+    enum form form = exec_form(i, mode);
     if (form == FORM_COUNT)
         return exec_invalid;
     return tables[i->attr->op][form][size_index(insn_operand_size(i, 0))];
@@ -334,7 +334,7 @@ UNARY(dec, "dec", LOAD_CARRY, true)
 UNARY(neg, "neg", NO_CARRY, true)
 UNARY(not, "not", NO_CARRY, false)
 
-exec_fn *bind_unary(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_unary(const struct insn *i, uint32_t mode)
 {
     struct unary {
         exec_fn *const *r, *const *m, *const *m64;

@@ -70,7 +70,7 @@ HANDLER(aad)
     return i + 1;
 }
 
-exec_fn *bind_bcd(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_bcd(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const table[] = {[OP_AAA] = aaa, [OP_AAS] = aas, [OP_AAM] = aam,
                                      [OP_AAD] = aad, [OP_DAA] = daa, [OP_DAS] = das};

@@ -2,7 +2,7 @@
 /* Which handler runs an instruction of processor/exec. */
 #include "exec.h"
 
-enum form insn_form(const struct insn *i, uint32_t mode)
+enum form exec_form(const struct insn *i, uint32_t mode)
 {
     const struct operand *o = i->attr->operand;
     bool fast = insn_is_fast64(i, mode);
@@ -35,7 +35,7 @@ enum form insn_form(const struct insn *i, uint32_t mode)
     return FORM_COUNT;
 }
 
-void *rmw_begin_copy(struct processor *p, struct rmw *r, unsigned size, bool lock)
+void *exec_rmw_begin(struct processor *p, struct rmw *r, unsigned size, bool lock)
 {
     if (lock) {
         r->exclusive = true;
@@ -52,7 +52,7 @@ void *rmw_begin_copy(struct processor *p, struct rmw *r, unsigned size, bool loc
     return r->value;
 }
 
-void rmw_end_copy(struct processor *p, struct rmw *r, unsigned size)
+void exec_rmw_end(struct processor *p, struct rmw *r, unsigned size)
 {
     if (size == 16) {
         mem_write64(p, r->linear, r->value[0]);
@@ -66,32 +66,32 @@ void rmw_end_copy(struct processor *p, struct rmw *r, unsigned size)
 
 /* Ranges follow the order of OP_LIST. */
 static bind_fn *const binders[OP_COUNT] = {
-    [OP_ADD... OP_TEST] = bind_alu,
-    [OP_NOT... OP_DEC] = bind_unary,
-    [OP_MUL... OP_IDIV] = bind_muldiv,
-    [OP_ROL... OP_SAR] = bind_shift,
-    [OP_SHLD... OP_SHRD] = bind_double_shift,
-    [OP_MOV] = bind_move,
-    [OP_MOVZX... OP_MOVSXD] = bind_extend,
-    [OP_MOVBE... OP_LEA] = bind_move,
-    [OP_XCHG... OP_CMPXCHG8B] = bind_exchange,
-    [OP_MOVNTI] = bind_move,
-    [OP_PUSH... OP_LEAVE] = bind_stack,
-    [OP_CALL... OP_JCXZ] = bind_branch,
-    [OP_SETCC] = bind_setcc,
-    [OP_CMOVCC] = bind_cmov,
-    [OP_BT... OP_BTC] = bind_bit_test,
-    [OP_BSF... OP_CRC32] = bind_bit_scan,
-    [OP_CBW... OP_CWD] = bind_convert,
-    [OP_LAHF... OP_STD] = bind_misc,
-    [OP_AAA... OP_DAS] = bind_bcd,
-    [OP_SALC] = bind_misc,
-    [OP_XLAT] = bind_move,
-    [OP_MOVS... OP_SCAS] = bind_string,
-    [OP_INS... OP_OUT] = bind_io,
-    [OP_NOP... OP_CLFLUSH] = bind_misc,
-    [OP_ANDN... OP_ADOX] = bind_bmi,
-    [OP_RDRAND... OP_RDSEED] = bind_misc,
+    [OP_ADD... OP_TEST] = exec_bind_alu,
+    [OP_NOT... OP_DEC] = exec_bind_unary,
+    [OP_MUL... OP_IDIV] = exec_bind_muldiv,
+    [OP_ROL... OP_SAR] = exec_bind_shift,
+    [OP_SHLD... OP_SHRD] = exec_bind_double_shift,
+    [OP_MOV] = exec_bind_move,
+    [OP_MOVZX... OP_MOVSXD] = exec_bind_extend,
+    [OP_MOVBE... OP_LEA] = exec_bind_move,
+    [OP_XCHG... OP_CMPXCHG8B] = exec_bind_exchange,
+    [OP_MOVNTI] = exec_bind_move,
+    [OP_PUSH... OP_LEAVE] = exec_bind_stack,
+    [OP_CALL... OP_JCXZ] = exec_bind_branch,
+    [OP_SETCC] = exec_bind_setcc,
+    [OP_CMOVCC] = exec_bind_cmov,
+    [OP_BT... OP_BTC] = exec_bind_bit_test,
+    [OP_BSF... OP_CRC32] = exec_bind_bit_scan,
+    [OP_CBW... OP_CWD] = exec_bind_convert,
+    [OP_LAHF... OP_STD] = exec_bind_misc,
+    [OP_AAA... OP_DAS] = exec_bind_bcd,
+    [OP_SALC] = exec_bind_misc,
+    [OP_XLAT] = exec_bind_move,
+    [OP_MOVS... OP_SCAS] = exec_bind_string,
+    [OP_INS... OP_OUT] = exec_bind_io,
+    [OP_NOP... OP_CLFLUSH] = exec_bind_misc,
+    [OP_ANDN... OP_ADOX] = exec_bind_bmi,
+    [OP_RDRAND... OP_RDSEED] = exec_bind_misc,
 };
 
 exec_fn *exec_bind(const struct insn *i, uint32_t mode)

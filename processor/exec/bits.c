@@ -100,7 +100,7 @@ SIZED_WORDS(bts)
 SIZED_WORDS(btr)
 SIZED_WORDS(btc)
 
-exec_fn *bind_bit_test(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_bit_test(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const *const table[] = {
         [OP_BT] = bt_sized, [OP_BTS] = bts_sized, [OP_BTR] = btr_sized, [OP_BTC] = btc_sized};
@@ -189,7 +189,7 @@ ALWAYS_INLINE const struct insn *crc32(struct processor *p, const struct insn *i
 }
 SIZED(crc32)
 
-exec_fn *bind_bit_scan(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_bit_scan(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const *const table[] = {
         [OP_BSF] = bsf_sized,     [OP_BSR] = bsr_sized,       [OP_TZCNT] = tzcnt_sized,

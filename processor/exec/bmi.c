@@ -160,7 +160,7 @@ ALWAYS_INLINE const struct insn *adox(struct processor *p, const struct insn *i,
 SIZED_WORDS(adcx)
 SIZED_WORDS(adox)
 
-exec_fn *bind_bmi(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_bmi(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const *const table[] = {
         [OP_ANDN] = andn_sized,     [OP_BEXTR] = bextr_sized, [OP_BLSI] = blsi_sized,

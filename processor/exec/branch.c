@@ -142,7 +142,7 @@ HANDLER(ret64)
     return branch_to(p, i, target);
 }
 
-exec_fn *bind_branch(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_branch(const struct insn *i, uint32_t mode)
 {
 #define ROW(cc) {jcc_##cc, jcc_in_page_##cc},
     static exec_fn *const jcc_table[16][2] = {EACH_CONDITION(ROW)};

@@ -183,7 +183,7 @@ HANDLER(cmpxchg16b)
     return i + 1;
 }
 
-exec_fn *bind_exchange(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_exchange(const struct insn *i, uint32_t mode)
 {
     (void)mode;
     unsigned size = insn_operand_size(i, 0);

@@ -20,10 +20,12 @@
 /* ---------------------------------------------------------------- picking handlers */
 
 typedef exec_fn *bind_fn(const struct insn *i, uint32_t mode);
-bind_fn bind_alu, bind_unary, bind_shift, bind_double_shift, bind_muldiv;
-bind_fn bind_move, bind_extend, bind_convert, bind_cmov, bind_setcc, bind_exchange;
-bind_fn bind_stack, bind_branch, bind_bit_test, bind_bit_scan, bind_bmi, bind_bcd;
-bind_fn bind_string, bind_io, bind_misc;
+bind_fn exec_bind_alu, exec_bind_unary, exec_bind_shift, exec_bind_double_shift, exec_bind_muldiv;
+bind_fn exec_bind_move, exec_bind_extend, exec_bind_convert, exec_bind_cmov, exec_bind_setcc,
+    exec_bind_exchange;
+bind_fn exec_bind_stack, exec_bind_branch, exec_bind_bit_test, exec_bind_bit_scan, exec_bind_bmi,
+    exec_bind_bcd;
+bind_fn exec_bind_string, exec_bind_io, exec_bind_misc;
 
 /* Where the two operands of an instruction are, first the destination.  R in ModRM.rm (or the
  * opcode), G in ModRM.reg (or the accumulator), M memory, I immediate.  The last three are the
@@ -42,7 +44,7 @@ enum form {
     FORM_COUNT
 };
 /* FORM_COUNT when the operands have none of these forms. */
-enum form insn_form(const struct insn *i, uint32_t mode);
+enum form exec_form(const struct insn *i, uint32_t mode);
 
 /* True when I's memory operand suits the "64" handlers. */
 static inline bool insn_is_fast64(const struct insn *i, uint32_t mode)
@@ -159,8 +161,8 @@ struct rmw {
     bool exclusive;
     uint64_t value[2];
 };
-void *rmw_begin_copy(struct processor *p, struct rmw *r, unsigned size, bool lock);
-void rmw_end_copy(struct processor *p, struct rmw *r, unsigned size);
+void *exec_rmw_begin(struct processor *p, struct rmw *r, unsigned size, bool lock);
+void exec_rmw_end(struct processor *p, struct rmw *r, unsigned size);
 
 ALWAYS_INLINE void *rmw_begin(struct processor *p, struct rmw *r, uint64_t linear, unsigned size,
                               bool lock)
@@ -169,13 +171,13 @@ ALWAYS_INLINE void *rmw_begin(struct processor *p, struct rmw *r, uint64_t linea
     r->linear = linear;
     r->copied = r->exclusive = false;
     if (unlikely(!host))
-        return rmw_begin_copy(p, r, size, lock);
+        return exec_rmw_begin(p, r, size, lock);
     return host;
 }
 ALWAYS_INLINE void rmw_end(struct processor *p, struct rmw *r, unsigned size)
 {
     if (unlikely(r->copied))
-        rmw_end_copy(p, r, size);
+        exec_rmw_end(p, r, size);
     else
         mem_rmw_done(p);
 }

@@ -67,7 +67,7 @@ HANDLER(outs)
     REPEAT(p, i, outs_one(p, i, port, size));
 }
 
-exec_fn *bind_io(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_io(const struct insn *i, uint32_t mode)
 {
     (void)mode;
     switch (i->attr->op) {

@@ -113,11 +113,11 @@ HANDLER(rdseed)
     return random_number(p, i);
 }
 
-exec_fn *bind_misc(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_misc(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const table[] = {
-        [OP_LAHF] = lahf,     [OP_SAHF] = sahf,   [OP_SALC] = salc,       [OP_CLC] = clc,
-        [OP_STC] = stc,       [OP_CMC] = cmc,     [OP_CLD] = cld,         [OP_STD] = std,
+        [OP_LAHF] = lahf,     [OP_SAHF] = sahf,        [OP_SALC] = salc,       [OP_CLC] = clc,
+        [OP_STC] = stc,       [OP_CMC] = cmc,          [OP_CLD] = cld,         [OP_STD] = std,
         [OP_NOP] = nop,       [OP_PAUSE] = pause_hint, [OP_CLFLUSH] = clflush, [OP_RDRAND] = rdrand,
         [OP_RDSEED] = rdseed,
     };

@@ -129,7 +129,7 @@ HANDLER(xlat)
     return i + 1;
 }
 
-exec_fn *bind_move(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_move(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const *const mov_table[FORM_COUNT] = {
         [FORM_RG] = mov_rg_sized,     [FORM_GR] = mov_gr_sized,     [FORM_RI] = mov_ri_sized,
@@ -141,7 +141,7 @@ exec_fn *bind_move(const struct insn *i, uint32_t mode)
     switch (i->attr->op) {
     case OP_MOV:
     case OP_MOVNTI: {
-        enum form form = insn_form(i, mode);
+        enum form form = exec_form(i, mode);
         return form == FORM_COUNT ? exec_invalid : mov_table[form][size_index(size)];
     }
     case OP_LEA:
@@ -197,7 +197,7 @@ EXTENDS(4, uint32_t, int32_t)
             {name##_##form##_4_2, name##_##form##_4_4, name##_##form##_4_8},                       \
     }
 
-exec_fn *bind_extend(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_extend(const struct insn *i, uint32_t mode)
 {
     /* by signedness, form (register, memory, 64-bit memory), source size, destination size */
     static exec_fn *const table[2][3][3][3] = {
@@ -235,7 +235,7 @@ ALWAYS_INLINE const struct insn *cwd(struct processor *p, const struct insn *i, 
 }
 SIZED_WORDS(cwd)
 
-exec_fn *bind_convert(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_convert(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const cbw_sized[4] = {exec_invalid, cbw_2, cbw_4, cbw_8};
     (void)mode;
@@ -282,7 +282,7 @@ SIZED_WORDS(cmov)
     }
 EACH_CONDITION(CMOV_REGISTER)
 
-exec_fn *bind_cmov(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_cmov(const struct insn *i, uint32_t mode)
 {
 #define ROW(cc) {cmov_r4_##cc, cmov_r8_##cc},
     static exec_fn *const registers[16][2] = {EACH_CONDITION(ROW)};
@@ -307,7 +307,7 @@ HANDLER(setcc)
     }
 EACH_CONDITION(SETCC_REGISTER)
 
-exec_fn *bind_setcc(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_setcc(const struct insn *i, uint32_t mode)
 {
 #define ROW(cc) setcc_r_##cc,
     static exec_fn *const registers[16] = {EACH_CONDITION(ROW)};

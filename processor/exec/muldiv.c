@@ -172,7 +172,7 @@ ALWAYS_INLINE const struct insn *idiv(struct processor *p, const struct insn *i,
 SIZED(div)
 SIZED(idiv)
 
-exec_fn *bind_muldiv(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_muldiv(const struct insn *i, uint32_t mode)
 {
     static exec_fn *const *const table[] = {
         [OP_MUL] = mul_sized,     [OP_IMUL1] = imul1_sized, [OP_IMUL2] = imul2_sized,

@@ -94,7 +94,7 @@ SHIFT(shl, "shl", FLAGS_STATUS)
 SHIFT(shr, "shr", FLAGS_STATUS)
 SHIFT(sar, "sar", FLAGS_STATUS)
 
-exec_fn *bind_shift(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_shift(const struct insn *i, uint32_t mode)
 {
     struct shift {
         exec_fn *const *ri, *const *rc, *const *m;
@@ -167,7 +167,7 @@ exec_fn *bind_shift(const struct insn *i, uint32_t mode)
 DOUBLE_SHIFT(shld, "shld")
 DOUBLE_SHIFT(shrd, "shrd")
 
-exec_fn *bind_double_shift(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_double_shift(const struct insn *i, uint32_t mode)
 {
     (void)mode;
     exec_fn *const *sized = i->attr->op == OP_SHLD ? shld_sized : shrd_sized;

@@ -181,7 +181,7 @@ HANDLER(leave64)
     return i + 1;
 }
 
-exec_fn *bind_stack(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_stack(const struct insn *i, uint32_t mode)
 {
     bool fast = (mode & MODE_DECODE) == DECODE_64 && i->opsize == 8;
     unsigned n = size_index(i->opsize);

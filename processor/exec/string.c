@@ -247,7 +247,7 @@ ALWAYS_INLINE const struct insn *cmps(struct processor *p, const struct insn *i,
 SIZED(scas)
 SIZED(cmps)
 
-exec_fn *bind_string(const struct insn *i, uint32_t mode)
+exec_fn *exec_bind_string(const struct insn *i, uint32_t mode)
 {
     unsigned n = size_index(i->opsize);
     (void)mode;
