@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Small guests that must run alike on Linux's /dev/kvm and on kvm/. */
+#include "kvm-engine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PIO_DATA(t) ((uint8_t *)(t)->run[0] + (t)->run[0]->io.data_offset)
+
+/* The value of a port write of vCPU 0, which must be one of SIZE bytes to PORT. */
+static uint32_t pio_written(struct test_vm *t, uint16_t port, unsigned size)
+{
+    uint32_t value = 0;
+    test_run(t, KVM_EXIT_IO);
+    g_assert_cmpuint(t->run[0]->io.direction, ==, KVM_EXIT_IO_OUT);
+    g_assert_cmpuint(t->run[0]->io.port, ==, port);
+    g_assert_cmpuint(t->run[0]->io.size, ==, size);
+    g_assert_cmpuint(t->run[0]->io.count, ==, 1);
+    memcpy(&value, PIO_DATA(t), size);
+    return value;
+}
+
+/* ---------------------------------------------------------------- real mode */
+
+KVM_GUEST(16, real_pio,
+          "mov $0x3f8, %dx\n add %bl, %al\n out %al, %dx\n"
+          "in %dx, %al\n inc %al\n mov %al, 0x500\n hlt\n");
+
+static void real_mode(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, real, real_pio);
+    struct kvm_regs regs = test_regs(t);
+    regs.rax = 2;
+    regs.rbx = 3;
+    g_assert_cmpint(test_vcpu(t, KVM_SET_REGS, &regs), ==, 0);
+    g_assert_cmpuint(pio_written(t, 0x3f8, 1), ==, 5);
+    test_run(t, KVM_EXIT_IO);
+    g_assert_cmpuint(t->run[0]->io.direction, ==, KVM_EXIT_IO_IN);
+    *PIO_DATA(t) = 0x41;
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmpuint(t->ram[0x500], ==, 0x42);
+    g_assert_cmpuint(test_regs(t).rip, ==, (uint64_t)(real_pio_end - real_pio));
+    test_vm_free(t);
+}
+
+KVM_GUEST(16, real_string,
+          "mov $0x10, %dx\n mov $0x600, %si\n mov $5, %cx\n cld\n rep outsb\n"
+          "mov $0x700, %di\n mov $4, %cx\n rep insb\n hlt\n");
+
+static void real_string_io(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, real, real_string);
+    memcpy(t->ram + 0x600, "hello", 5);
+    char out[6] = "";
+    for (unsigned n = 0; n < 5; n += t->run[0]->io.count) {
+        test_run(t, KVM_EXIT_IO);
+        g_assert_cmpuint(t->run[0]->io.direction, ==, KVM_EXIT_IO_OUT);
+        memcpy(out + n, PIO_DATA(t), t->run[0]->io.count);
+    }
+    g_assert_cmpstr(out, ==, "hello");
+    uint8_t next = 'a';
+    for (unsigned n = 0; n < 4; n += t->run[0]->io.count) {
+        test_run(t, KVM_EXIT_IO);
+        g_assert_cmpuint(t->run[0]->io.direction, ==, KVM_EXIT_IO_IN);
+        for (unsigned i = 0; i < t->run[0]->io.count; i++)
+            PIO_DATA(t)[i] = next++;
+    }
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmpmem(t->ram + 0x700, 4, "abcd", 4);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- protected mode */
+
+KVM_GUEST(32, protected_code,
+          "mov $100, %ecx\n xor %eax, %eax\n 1: add %ecx, %eax\n loop 1b\n"
+          "mov $0x80, %edx\n out %eax, %dx\n"
+          "mov $0xd0000000, %ebx\n movl $0x11223344, (%ebx)\n"
+          "addl $1, 8(%ebx)\n movzwl 4(%ebx), %esi\n hlt\n");
+
+static void mmio(struct test_vm *t, bool write, uint64_t address, unsigned length)
+{
+    test_run(t, KVM_EXIT_MMIO);
+    g_assert_cmpuint(t->run[0]->mmio.is_write, ==, write);
+    g_assert_cmphex(t->run[0]->mmio.phys_addr, ==, address);
+    g_assert_cmpuint(t->run[0]->mmio.len, ==, length);
+}
+
+static void protected_mode(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, protected, protected_code);
+    g_assert_cmpuint(pio_written(t, 0x80, 4), ==, 5050);
+    mmio(t, true, 0xd0000000, 4);
+    g_assert_cmpmem(t->run[0]->mmio.data, 4, "\x44\x33\x22\x11", 4);
+    mmio(t, false, 0xd0000008, 4);
+    memcpy(t->run[0]->mmio.data, "\xff\x00\x00\x00", 4);
+    mmio(t, true, 0xd0000008, 4);
+    g_assert_cmpmem(t->run[0]->mmio.data, 4, "\x00\x01\x00\x00", 4);
+    mmio(t, false, 0xd0000004, 2);
+    memcpy(t->run[0]->mmio.data, "\x34\x12", 2);
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmphex(test_regs(t).rsi, ==, 0x1234);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- long mode */
+
+KVM_GUEST(64, long_code,
+          "mov $0xd0000000, %ebx\n movabs $0x1122334455667788, %rax\n mov %rax, (%rbx)\n"
+          "mov 16(%rbx), %rcx\n mov %rcx, 0x30000\n"
+          "xor %eax, %eax\n cpuid\n mov %ebx, 0x30008\n"
+          "mov $0xc0000102, %ecx\n mov $0x1234, %eax\n mov $0x5678, %edx\n wrmsr\n"
+          "xor %eax, %eax\n xor %edx, %edx\n rdmsr\n shl $32, %rdx\n or %rdx, %rax\n"
+          "mov %rax, 0x30010\n hlt\n");
+
+static void long_mode(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, long_code);
+    mmio(t, true, 0xd0000000, 8);
+    g_assert_cmphex(*(uint64_t *)t->run[0]->mmio.data, ==, 0x1122334455667788);
+    mmio(t, false, 0xd0000010, 8);
+    *(uint64_t *)t->run[0]->mmio.data = 0xfeedfacecafebeef;
+    test_run(t, KVM_EXIT_HLT);
+    const uint64_t *data = (uint64_t *)(t->ram + TEST_DATA);
+    g_assert_cmphex(data[0], ==, 0xfeedfacecafebeef);
+    unsigned ebx = 0, eax = 0, ecx, edx;
+    asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
+    g_assert_cmphex(data[1], ==, ebx); /* the host's vendor */
+    g_assert_cmphex(data[2], ==, 0x567800001234);
+    test_vm_free(t);
+}
+
+KVM_GUEST(64, shutdown_code, "lidt empty(%rip)\n ud2\n empty: .word 0\n .quad 0\n");
+
+static void triple_fault(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, shutdown_code);
+    test_run(t, KVM_EXIT_SHUTDOWN);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- without an irqchip */
+
+/* The loop leaves time for a host that looks at interrupts now and then. */
+KVM_GUEST(64, window_code,
+          "mov $0x10, %edx\n out %al, %dx\n nop\n sti\n"
+          "mov $100000, %ecx\n 1: loop 1b\n out %al, %dx\n hlt\n");
+KVM_GUEST(64, handler_code,
+          "push %rdx\n push %rax\n mov $0x20, %edx\n mov $0x5a, %al\n"
+          "out %al, %dx\n pop %rax\n pop %rdx\n iretq\n");
+
+static void put_handler(struct test_vm *t, unsigned vector)
+{
+    memcpy(t->ram + TEST_CODE + 0x1000, handler_code, (size_t)(handler_code_end - handler_code));
+    test_gate(t, vector, TEST_CODE + 0x1000);
+}
+
+static void user_interrupt(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, window_code);
+    put_handler(t, 0x55);
+    pio_written(t, 0x10, 1);
+    g_assert_cmpuint(t->run[0]->if_flag, ==, 0);
+    t->run[0]->request_interrupt_window = 1;
+    test_run(t, KVM_EXIT_IRQ_WINDOW_OPEN);
+    g_assert_cmpuint(t->run[0]->ready_for_interrupt_injection, ==, 1);
+    g_assert_cmpuint(t->run[0]->if_flag, ==, 1);
+    t->run[0]->request_interrupt_window = 0;
+    struct kvm_interrupt interrupt = {.irq = 0x55};
+    g_assert_cmpint(test_vcpu(t, KVM_INTERRUPT, &interrupt), ==, 0);
+    g_assert_cmphex(pio_written(t, 0x20, 1), ==, 0x5a);
+    pio_written(t, 0x10, 1);
+    test_run(t, KVM_EXIT_HLT);
+    test_vm_free(t);
+}
+
+static void nmi(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, window_code);
+    put_handler(t, 2);
+    pio_written(t, 0x10, 1);
+    g_assert_cmpint(test_vcpu(t, KVM_NMI, NULL), ==, 0);
+    g_assert_cmphex(pio_written(t, 0x20, 1), ==, 0x5a);
+    pio_written(t, 0x10, 1);
+    test_run(t, KVM_EXIT_HLT);
+    test_vm_free(t);
+}
+
+static void immediate_exit(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, real, real_pio);
+    pio_written(t, 0x3f8, 1);
+    test_run(t, KVM_EXIT_IO);
+    *PIO_DATA(t) = 7;
+    t->run[0]->immediate_exit = 1;
+    g_assert_cmpint(test_vcpu(t, KVM_RUN, NULL), ==, -EINTR);
+    /* The IN has been finished, and nothing after it. */
+    struct kvm_regs regs = test_regs(t);
+    g_assert_cmpuint(regs.rax & 0xff, ==, 7);
+    g_assert_cmpuint(regs.rip, ==, 7);
+    g_assert_cmpuint(t->ram[0x500], ==, 0);
+    t->run[0]->immediate_exit = 0;
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmpuint(t->ram[0x500], ==, 8);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- with an irqchip */
+
+/* x2APIC on, software-enabled; then HLT until the handler has run. */
+KVM_GUEST(64, halt_code,
+          "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n"
+          "mov $0x80f, %ecx\n mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n"
+          "mov $0x10, %edx\n out %al, %dx\n"
+          "1: sti\n hlt\n cli\n cmpl $0, 0x30000\n je 1b\n"
+          "mov $0x11, %edx\n out %al, %dx\n hlt\n");
+KVM_GUEST(64, eoi_handler,
+          "push %rax\n push %rcx\n push %rdx\n incl 0x30000\n"
+          "mov $0x80b, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n"
+          "pop %rdx\n pop %rcx\n pop %rax\n iretq\n");
+
+static void put_eoi_handler(struct test_vm *t, unsigned vector)
+{
+    memcpy(t->ram + TEST_CODE + 0x1000, eoi_handler, (size_t)(eoi_handler_end - eoi_handler));
+    test_gate(t, vector, TEST_CODE + 0x1000);
+}
+
+static void *run_until_port_11(void *opaque)
+{
+    pio_written(opaque, 0x11, 1);
+    return NULL;
+}
+
+static void msi_wakes_halt(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    TEST_START(t, long, halt_code);
+    put_eoi_handler(t, 0x41);
+    pio_written(t, 0x10, 1);
+    pthread_t thread;
+    pthread_create(&thread, NULL, run_until_port_11, t);
+    g_usleep(10000); /* most likely it halts meanwhile; right either way */
+    struct kvm_msi msi = {.address_lo = 0xfee00000, .data = 0x41};
+    g_assert_cmpint(test_vm(t, KVM_SIGNAL_MSI, &msi), ==, 1);
+    pthread_join(thread, NULL);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA), ==, 1);
+    test_vm_free(t);
+}
+
+KVM_GUEST(64, timer_code,
+          "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n"
+          "mov $0x80f, %ecx\n mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n"
+          "mov $0x83e, %ecx\n mov $0xb, %eax\n wrmsr\n"    /* divide by 1 */
+          "mov $0x832, %ecx\n mov $0x42, %eax\n wrmsr\n"   /* LVT timer, one shot */
+          "mov $0x838, %ecx\n mov $100000, %eax\n wrmsr\n" /* initial count */
+          "1: sti\n hlt\n cli\n cmpl $0, 0x30000\n je 1b\n"
+          "mov $0x11, %edx\n out %al, %dx\n hlt\n");
+
+static void lapic_timer_wakes_halt(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    TEST_START(t, long, timer_code);
+    put_eoi_handler(t, 0x42);
+    pio_written(t, 0x11, 1);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA), ==, 1);
+    test_vm_free(t);
+}
+
+/* Through the PIC in virtual-wire mode: IRQ 4 raised by user space. */
+KVM_GUEST(64, pic_code,
+          "mov $0x11, %al\n out %al, $0x20\n mov $0x30, %al\n out %al, $0x21\n"
+          "mov $4, %al\n out %al, $0x21\n mov $1, %al\n out %al, $0x21\n"
+          "mov $0xef, %al\n out %al, $0x21\n"
+          "mov $0x10, %edx\n out %al, %dx\n"
+          "1: sti\n hlt\n cli\n cmpl $0, 0x30000\n je 1b\n"
+          "mov $0x11, %edx\n out %al, %dx\n hlt\n");
+KVM_GUEST(64, pic_handler,
+          "push %rax\n incl 0x30000\n mov $0x20, %al\n out %al, $0x20\n"
+          "pop %rax\n iretq\n");
+
+static void pic_interrupt(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    TEST_START(t, long, pic_code);
+    memcpy(t->ram + TEST_CODE + 0x1000, pic_handler, (size_t)(pic_handler_end - pic_handler));
+    test_gate(t, 0x34, TEST_CODE + 0x1000);
+    pio_written(t, 0x10, 1);
+    struct kvm_irq_level line = {.irq = 4, .level = 1};
+    g_assert_cmpint(test_vm(t, KVM_IRQ_LINE, &line), ==, 0);
+    pio_written(t, 0x11, 1);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA), ==, 1);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- two processors */
+
+/* The bootstrap processor sends INIT and SIPI, and waits until the other has written. */
+KVM_GUEST(64, smp_code,
+          "mov $0xfee00000, %ebx\n movl $0x1ff, 0xf0(%rbx)\n"
+          "movl $0x01000000, 0x310(%rbx)\n movl $0x4500, 0x300(%rbx)\n"
+          "movl $0x4608, 0x300(%rbx)\n" /* starts at 0x8000 */
+          "1: pause\n cmpl $0xabcd, 0x30000\n jne 1b\n"
+          "lock incl 0x30004\n mov $0x11, %edx\n out %al, %dx\n hlt\n");
+KVM_GUEST(16, ap_code,
+          "mov $0x3000, %ax\n mov %ax, %ds\n lock incl 4\n movl $0xabcd, 0\n"
+          "1: hlt\n jmp 1b\n");
+
+struct ap {
+    struct test_vm *t;
+    volatile int stop;
+};
+
+static void *run_ap(void *opaque)
+{
+    struct ap *ap = opaque;
+    while (!ap->stop) {
+        long r = test_vcpu_n(ap->t, 1, KVM_RUN, NULL);
+        g_assert_true(r == 0 || r == -EINTR || r == -EAGAIN);
+    }
+    return NULL;
+}
+
+static void two_processors(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 2, true);
+    TEST_START(t, long, smp_code);
+    memcpy(t->ram + 0x8000, ap_code, (size_t)(ap_code_end - ap_code));
+    struct kvm_mp_state mp;
+    g_assert_cmpint(test_vcpu_n(t, 1, KVM_GET_MP_STATE, &mp), ==, 0);
+    g_assert_cmpuint(mp.mp_state, ==, KVM_MP_STATE_UNINITIALIZED);
+    struct ap ap = {.t = t};
+    pthread_t thread;
+    pthread_create(&thread, NULL, run_ap, &ap);
+    pio_written(t, 0x11, 1);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA + 4), ==, 2);
+    /* The other one sleeps in its HLT. */
+    ap.stop = 1;
+    e->kick(t->vcpu[1], t->run[1], thread);
+    pthread_join(thread, NULL);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- debugging */
+
+KVM_GUEST(64, step_code, "nop\n mov $1, %eax\n int3\n mov $2, %eax\n mov %rax, 0x30000\n hlt\n");
+
+/* Runs to a KVM_EXIT_DEBUG by EXCEPTION at PC.  False, the test being skipped, on a /dev/kvm that
+ * emulates instructions and misses this one. */
+static bool debug_exits(struct test_vm *t, uint32_t exception, uint64_t pc)
+{
+    long r;
+    do
+        r = test_vcpu(t, KVM_RUN, NULL);
+    while (r == -EINTR);
+    g_assert_cmpint(r, ==, 0);
+    if (t->e == &kvm_engine_linux && t->run[0]->exit_reason != KVM_EXIT_DEBUG) {
+        g_test_skip("this /dev/kvm only emulates, and not that");
+        return false;
+    }
+    g_assert_cmpuint(t->run[0]->exit_reason, ==, KVM_EXIT_DEBUG);
+    g_assert_cmpuint(t->run[0]->debug.arch.exception, ==, exception);
+    g_assert_cmphex(t->run[0]->debug.arch.pc, ==, pc);
+    return true;
+}
+
+static void set_debug(struct test_vm *t, struct kvm_guest_debug *d)
+{
+    g_assert_cmpint(test_vcpu(t, KVM_SET_GUEST_DEBUG, d), ==, 0);
+}
+
+static void run_at(struct test_vm *t, uint64_t rip)
+{
+    struct kvm_regs regs = test_regs(t);
+    regs.rip = rip;
+    g_assert_cmpint(test_vcpu(t, KVM_SET_REGS, &regs), ==, 0);
+}
+
+static void single_step(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, step_code);
+    struct kvm_guest_debug d = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
+    set_debug(t, &d);
+    if (debug_exits(t, 1, TEST_CODE + 1)) {
+        g_assert_cmphex(t->run[0]->debug.arch.dr6, ==, 0xffff4ff0);
+        debug_exits(t, 1, TEST_CODE + 6);
+        d.control = 0;
+        set_debug(t, &d);
+        run_at(t, TEST_CODE + 7);
+        test_run(t, KVM_EXIT_HLT);
+    }
+    test_vm_free(t);
+}
+
+static void software_breakpoint(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, step_code);
+    struct kvm_guest_debug d = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP};
+    set_debug(t, &d);
+    if (debug_exits(t, 3, TEST_CODE + 6)) {
+        run_at(t, TEST_CODE + 7);
+        test_run(t, KVM_EXIT_HLT);
+        g_assert_cmphex(*(uint64_t *)(t->ram + TEST_DATA), ==, 2);
+    }
+    test_vm_free(t);
+}
+
+static void hardware_breakpoint(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, step_code);
+    run_at(t, TEST_CODE + 7);
+    struct kvm_guest_debug d = {
+        .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+        .arch.debugreg = {[0] = TEST_CODE + 12, [1] = TEST_DATA},
+    };
+    d.arch.debugreg[7] = 0x400 | 2 | 8 | 0xdull << 20; /* G0 execute; G1 write of 4 bytes */
+    set_debug(t, &d);
+    if (debug_exits(t, 1, TEST_CODE + 12)) {
+        g_assert_cmphex(t->run[0]->debug.arch.dr6 & 15, ==, 1);
+        d.arch.debugreg[7] &= ~2ull;
+        set_debug(t, &d);
+        if (debug_exits(t, 1, TEST_CODE + 20)) {
+            g_assert_cmphex(t->run[0]->debug.arch.dr6 & 15, ==, 2);
+            g_assert_cmphex(*(uint64_t *)(t->ram + TEST_DATA), ==, 2);
+        }
+        struct kvm_debugregs guest;
+        g_assert_cmpint(test_vcpu(t, KVM_GET_DEBUGREGS, &guest), ==, 0);
+        g_assert_cmphex(guest.db[0], ==, 0);
+        d.control = 0;
+        set_debug(t, &d);
+        run_at(t, TEST_CODE + 20);
+        test_run(t, KVM_EXIT_HLT);
+    }
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- memory */
+
+KVM_GUEST(32, touch_code,
+          "movl $1, 0x102000\n movl $1, 0x105ffc\n mov $0x10, %edx\n out %al, %dx\n"
+          "movl $1, 0x107000\n out %al, %dx\n hlt\n");
+
+static void dirty_log(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, protected, touch_code);
+    struct kvm_userspace_memory_region r = {
+        .flags = KVM_MEM_LOG_DIRTY_PAGES,
+        .memory_size = TEST_RAM,
+        .userspace_addr = (uintptr_t)t->ram,
+    };
+    g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &r), ==, 0);
+    uint64_t bitmap[TEST_RAM / 4096 / 64];
+    struct kvm_dirty_log log = {.dirty_bitmap = bitmap};
+    pio_written(t, 0x10, 1);
+    g_assert_cmpint(test_vm(t, KVM_GET_DIRTY_LOG, &log), ==, 0);
+    g_assert_cmphex(bitmap[4], ==, 1ull << 2 | 1ull << 5);
+    pio_written(t, 0x10, 1);
+    g_assert_cmpint(test_vm(t, KVM_GET_DIRTY_LOG, &log), ==, 0);
+    g_assert_cmphex(bitmap[4], ==, 1ull << 7);
+    test_vm_free(t);
+}
+
+KVM_GUEST(32, rom_code,
+          "mov 0xe0000000, %eax\n mov %eax, 0x30000\n"
+          "movl $0x55, 0xe0000004\n mov 0xe0000004, %eax\n hlt\n");
+
+static void read_only_slot(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, protected, rom_code);
+    uint8_t *rom = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(rom, 0xa5, 4096);
+    struct kvm_userspace_memory_region r = {
+        .slot = 1,
+        .flags = KVM_MEM_READONLY,
+        .guest_phys_addr = 0xe0000000,
+        .memory_size = 4096,
+        .userspace_addr = (uintptr_t)rom,
+    };
+    g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &r), ==, 0);
+    mmio(t, true, 0xe0000004, 4);
+    g_assert_cmphex(*(uint32_t *)(t->ram + TEST_DATA), ==, 0xa5a5a5a5);
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmphex(test_regs(t).rax, ==, 0xa5a5a5a5);
+    test_vm_free(t);
+    munmap(rom, 4096);
+}
+
+KVM_GUEST(32, coalesced_code,
+          "movb $1, 0xd0000010\n movw $0x203, 0xd0000020\n mov $0x70, %edx\n"
+          "mov $4, %al\n out %al, %dx\n hlt\n");
+
+static void coalesced(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, protected, coalesced_code);
+    struct kvm_coalesced_mmio_zone memory = {.addr = 0xd0000000, .size = 0x1000};
+    struct kvm_coalesced_mmio_zone port = {.addr = 0x70, .size = 1, .pio = 1};
+    long page = test_vm(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_COALESCED_MMIO);
+    g_assert_cmpint(page, ==, 2);
+    g_assert_cmpint(test_vm(t, KVM_REGISTER_COALESCED_MMIO, &memory), ==, 0);
+    g_assert_cmpint(test_vm(t, KVM_REGISTER_COALESCED_MMIO, &port), ==, 0);
+    test_run(t, KVM_EXIT_HLT);
+    const struct kvm_coalesced_mmio_ring *ring = (void *)((uint8_t *)t->run[0] + page * 4096);
+    g_assert_cmpuint(ring->first, ==, 0);
+    g_assert_cmpuint(ring->last, ==, 3);
+    g_assert_cmphex(ring->coalesced_mmio[0].phys_addr, ==, 0xd0000010);
+    g_assert_cmpuint(ring->coalesced_mmio[0].len, ==, 1);
+    g_assert_cmpuint(ring->coalesced_mmio[1].len, ==, 2);
+    g_assert_cmpmem(ring->coalesced_mmio[1].data, 2, "\x03\x02", 2);
+    g_assert_cmpuint(ring->coalesced_mmio[2].pio, ==, 1);
+    g_assert_cmphex(ring->coalesced_mmio[2].phys_addr, ==, 0x70);
+    g_assert_cmpuint(ring->coalesced_mmio[2].data[0], ==, 4);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- time */
+
+/* kvmclock at 0x31000, then its structure, the TSC before and after. */
+KVM_GUEST(64, clock_code,
+          "mov $0x4b564d01, %ecx\n mov $0x31001, %eax\n xor %edx, %edx\n wrmsr\n"
+          "mov $0x10, %edx\n out %al, %dx\n rdtsc\n shl $32, %rdx\n or %rdx, %rax\n"
+          "mov %rax, 0x30000\n mov $0x10, %edx\n out %al, %dx\n hlt\n");
+
+static void kvmclock(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    TEST_START(t, long, clock_code);
+    pio_written(t, 0x10, 1);
+    pio_written(t, 0x10, 1);
+    const uint8_t *page = t->ram + 0x31000;
+    uint32_t version = *(uint32_t *)page, multiplier = *(uint32_t *)(page + 24);
+    uint64_t tsc = *(uint64_t *)(page + 8), base = *(uint64_t *)(page + 16);
+    int8_t shift = (int8_t)page[28];
+    g_assert_cmpuint(version & 1, ==, 0);
+    g_assert_cmpuint(version, >, 0);
+    uint64_t ticks = *(uint64_t *)(t->ram + TEST_DATA) - tsc;
+    ticks = shift < 0 ? ticks >> -shift : ticks << shift;
+    uint64_t guest = base + (uint64_t)(((unsigned __int128)ticks * multiplier) >> 32);
+    struct kvm_clock_data now;
+    g_assert_cmpint(test_vm(t, KVM_GET_CLOCK, &now), ==, 0);
+    /* The guest read its clock before we read the VM's, and the VM is younger than an hour. */
+    g_assert_cmpuint(guest, >, 0);
+    g_assert_cmpuint(guest, <, now.clock);
+    g_assert_cmpuint(now.clock, <, 3600000000000ull);
+    test_vm_free(t);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    static const struct {
+        const char *name;
+        void (*fn)(const struct kvm_engine *e);
+    } tests[] = {
+        {"real-mode", real_mode},
+        {"real-mode-string-io", real_string_io},
+        {"protected-mode", protected_mode},
+        {"long-mode", long_mode},
+        {"triple-fault", triple_fault},
+        {"user-interrupt", user_interrupt},
+        {"nmi", nmi},
+        {"immediate-exit", immediate_exit},
+        {"msi-wakes-halt", msi_wakes_halt},
+        {"lapic-timer", lapic_timer_wakes_halt},
+        {"pic", pic_interrupt},
+        {"two-processors", two_processors},
+        {"single-step", single_step},
+        {"software-breakpoint", software_breakpoint},
+        {"hardware-breakpoint", hardware_breakpoint},
+        {"dirty-log", dirty_log},
+        {"read-only-slot", read_only_slot},
+        {"coalesced", coalesced},
+        {"kvmclock", kvmclock},
+    };
+    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
+        kvm_test_add("engines", tests[i].name, tests[i].fn);
+    return g_test_run();
+}
