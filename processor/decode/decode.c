@@ -15,10 +15,9 @@ enum { REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8 };
 struct cursor {
     const uint8_t *at, *end;
     enum decode_mode mode;
-    uint8_t prefixes; /* PREFIX_* */
+    uint8_t prefixes; /* PREFIX_*; of F2 and F3 the last, which may also be VEX.pp's */
     uint8_t rex;      /* REX_* of a REX that counts, or of VEX */
-    uint8_t rep;      /* 0, or the last of F2 and F3: 0xf2, 0xf3 */
-    uint8_t seg;      /* override, or SEG_COUNT */
+    uint8_t seg;      /* with PREFIX_SEG */
     uint8_t vvvv, l;  /* of VEX */
     enum insn_map map;
 };
@@ -57,10 +56,10 @@ static bool take_prefixes(struct cursor *c)
             continue;
         case PREFIX_KIND_SEG:
             /* In 64-bit mode those of ES, CS, SS and DS are as if they were not there. */
-            if (b >= 0x64)
-                c->seg = b - 0x64 + SEG_FS;
-            else if (c->mode != DECODE_64)
-                c->seg = (b >> 3) & 3;
+            if (b < 0x64 && c->mode == DECODE_64)
+                break;
+            c->seg = b >= 0x64 ? b - 0x64 + SEG_FS : (b >> 3) & 3;
+            c->prefixes |= PREFIX_SEG;
             break;
         default:
             if (b == 0x66) {
@@ -70,8 +69,8 @@ static bool take_prefixes(struct cursor *c)
             } else if (b == 0xf0) {
                 c->prefixes |= PREFIX_LOCK;
             } else {
+                c->prefixes &= (uint8_t) ~(PREFIX_REP | PREFIX_REPNE);
                 c->prefixes |= b == 0xf3 ? PREFIX_REP : PREFIX_REPNE;
-                c->rep = b;
             }
             break;
         }
@@ -95,7 +94,7 @@ static bool take_vex(struct cursor *c, uint8_t first, const struct entry **entry
         return false;
     uint8_t last = c->at[size - 1];
     unsigned map = 1;
-    bool bad = c->prefixes & (PREFIX_LOCK | PREFIX_66 | PREFIX_REX) || c->rep;
+    bool bad = c->prefixes & (PREFIX_LOCK | PREFIX_66 | PREFIX_REX | PREFIX_REP | PREFIX_REPNE);
 
     c->rex = c->at[0] & 0x80 ? 0 : REX_R;
     if (size == 2) {
@@ -105,15 +104,13 @@ static bool take_vex(struct cursor *c, uint8_t first, const struct entry **entry
     }
     c->vvvv = (uint8_t)(~last >> 3) & 15;
     c->l = (last >> 2) & 1;
-    c->prefixes |= PREFIX_VEX;
     /* Outside 64-bit mode there are eight registers. */
     if (c->mode != DECODE_64) {
         c->rex &= REX_W;
         c->vvvv &= 7;
     }
-    static const uint8_t rep[4] = {0, 0, 0xf3, 0xf2};
-    c->rep = rep[last & 3];
-    c->prefixes |= (last & 3) == 1 ? PREFIX_66 : 0;
+    static const uint8_t pp[4] = {0, PREFIX_66, PREFIX_REP, PREFIX_REPNE};
+    c->prefixes = (c->prefixes & (PREFIX_67 | PREFIX_SEG)) | PREFIX_VEX | pp[last & 3];
     c->at += size;
     uint8_t opcode = *c->at++;
     c->map = map <= 3 ? (enum insn_map)map : MAP_ONE;
@@ -182,13 +179,16 @@ static bool find_row(const struct cursor *c, const struct entry *e, const struct
             n = e->select == SELECT_REG ? (n >> 3) & 7 : e->select == SELECT_RM ? n & 7 : n >= 0xc0;
             break;
         case SELECT_PREFIX:
-            n = c->rep ? (c->rep == 0xf3 ? 2 : 3) : c->prefixes & PREFIX_66 ? 1 : 0;
+            n = c->prefixes & PREFIX_REP     ? 2
+                : c->prefixes & PREFIX_REPNE ? 3
+                : c->prefixes & PREFIX_66    ? 1
+                                             : 0;
             break;
         case SELECT_REP:
-            n = c->rep ? (c->rep == 0xf3 ? 1 : 2) : 0;
+            n = c->prefixes & PREFIX_REP ? 1 : c->prefixes & PREFIX_REPNE ? 2 : 0;
             break;
         case SELECT_F3:
-            n = c->rep == 0xf3;
+            n = c->prefixes & PREFIX_REP ? 1 : 0;
             break;
         case SELECT_OPSIZE:
             n = plain_opsize(c) / 4;
@@ -218,21 +218,35 @@ static bool find_row(const struct cursor *c, const struct entry *e, const struct
 
 /* ---------------------------------------------------------------- operands */
 
-static uint64_t load(const uint8_t *from, unsigned size)
+/* A little-endian number of SIZE bytes: 1, 2, 4, 8, or those of ENTER (3) and far pointers (6). */
+static inline uint64_t load(const uint8_t *from, unsigned size)
 {
+    uint16_t half = 0;
+    uint32_t word = 0;
     uint64_t value = 0;
-    memcpy(&value, from, size);
-    return value;
+    switch (size) {
+    case 1:
+        return *from;
+    case 2:
+        memcpy(&half, from, 2);
+        return half;
+    case 4:
+        memcpy(&word, from, 4);
+        return word;
+    default:
+        memcpy(&value, from, size);
+        return value;
+    }
 }
 
-static int64_t sign_extend(uint64_t value, unsigned size)
+static inline int64_t sign_extend(uint64_t value, unsigned size)
 {
     unsigned shift = 64 - 8 * size;
     return (int64_t)(value << shift) >> shift;
 }
 
-/* A little-endian number of SIZE bytes.  False when the bytes end. */
-static bool take(struct cursor *c, unsigned size, uint64_t *value)
+/* The number of SIZE bytes that comes next.  False when the bytes end. */
+static inline bool take(struct cursor *c, unsigned size, uint64_t *value)
 {
     if (unlikely(c->end - c->at < (ptrdiff_t)size))
         return false;
@@ -241,7 +255,7 @@ static bool take(struct cursor *c, unsigned size, uint64_t *value)
     return true;
 }
 
-static bool take_displacement(struct cursor *c, unsigned size, struct insn *i)
+static inline bool take_displacement(struct cursor *c, unsigned size, struct insn *i)
 {
     uint64_t value;
     if (!take(c, size, &value))
@@ -293,7 +307,9 @@ static bool take_address(struct cursor *c, const struct row *row, struct insn *i
     i->base = (uint8_t)(rm | (c->rex & REX_B ? 8 : 0));
     if (i->base == REG_RSP || i->base == REG_RBP)
         i->seg = SEG_SS;
-    return mod == 0 || take_displacement(c, mod == 1 ? 1 : 4, i);
+    if (mod == 0)
+        return true;
+    return mod == 1 ? take_displacement(c, 1, i) : take_displacement(c, 4, i);
 }
 
 /* Byte registers 4-7 are AH, CH, DH, BH unless there is a REX. */
@@ -330,35 +346,17 @@ static bool take_modrm(struct cursor *c, const struct row *row, struct insn *i, 
     return i->addrsize == 2 ? take_address_16(c, i) : take_address(c, row, i, relative);
 }
 
-static bool take_immediate(struct cursor *c, unsigned kind, struct insn *i)
+/* The immediates that are not plain numbers of 1, 2, 4 or 8 bytes. */
+static bool take_odd_immediate(struct cursor *c, unsigned kind, struct insn *i)
 {
     uint64_t value = 0;
     unsigned z = i->opsize == 2 ? 2 : 4;
     bool enough = true;
     switch (kind) {
-    case IMM_NONE:
-        return true;
-    case IMM_SB:
-        enough = take(c, 1, &value);
-        i->imm = (uint64_t)sign_extend(value, 1);
-        break;
     case IMM_IS4:
+        /* Outside 64-bit mode bit 7 has no effect. */
         enough = take(c, 1, &i->imm);
-        if (c->mode != DECODE_64)
-            i->imm &= 0x7f;
-        break;
-    case IMM_UB:
-        enough = take(c, 1, &i->imm);
-        break;
-    case IMM_W:
-        enough = take(c, 2, &i->imm);
-        break;
-    case IMM_Z:
-        enough = take(c, z, &value);
-        i->imm = (uint64_t)sign_extend(value, z);
-        break;
-    case IMM_V:
-        enough = take(c, i->opsize, &i->imm);
+        i->imm &= c->mode == DECODE_64 ? 0xff : 0x7f;
         break;
     case IMM_WB:
         enough = take(c, 3, &i->imm);
@@ -371,11 +369,32 @@ static bool take_immediate(struct cursor *c, unsigned kind, struct insn *i)
         enough = take(c, i->addrsize, &value);
         i->disp = (int64_t)value;
         break;
-    case IMM_ONE:
+    default: /* IMM_ONE */
         i->imm = 1;
         break;
     }
     return enough;
+}
+
+/* False when the bytes end. */
+static inline bool take_immediate(struct cursor *c, unsigned kind, struct insn *i)
+{
+    uint64_t value;
+    unsigned size;
+    if (kind == IMM_NONE)
+        return true;
+    if (kind > IMM_V)
+        return take_odd_immediate(c, kind, i);
+    if (kind <= IMM_UB)
+        size = 1;
+    else if (kind == IMM_V)
+        size = i->opsize;
+    else
+        size = kind == IMM_W || i->opsize == 2 ? 2 : 4;
+    if (!take(c, size, &value))
+        return false;
+    i->imm = kind == IMM_SB || kind == IMM_Z ? (uint64_t)sign_extend(value, size) : value;
+    return true;
 }
 
 /* ---------------------------------------------------------------- validity */
@@ -414,6 +433,10 @@ static bool vex_allowed(const struct cursor *c, const struct row *row)
 static bool encoding_allowed(const struct cursor *c, const struct row *row, const struct insn *i)
 {
     uint32_t encoding = row->encoding, traits = row->attr.traits;
+    if (likely(!(encoding & (ENC_MEM_ONLY | ENC_REG_ONLY | ENC_VSIB | ENC_CHECK)) &&
+               !(traits & (TRAIT_NO64 | TRAIT_ONLY64)) &&
+               !(c->prefixes & (PREFIX_LOCK | PREFIX_VEX))))
+        return true;
     if (traits & (c->mode == DECODE_64 ? TRAIT_NO64 : TRAIT_ONLY64))
         return false;
     if (c->prefixes & PREFIX_LOCK &&
@@ -431,21 +454,23 @@ static bool encoding_allowed(const struct cursor *c, const struct row *row, cons
 
 static unsigned row_opsize(const struct cursor *c, const struct row *row)
 {
+    unsigned size = plain_opsize(c);
+    if (likely(row->opsize == OPSIZE_V)) {
+        if (c->mode == DECODE_64 && row->attr.traits & (TRAIT_FORCE64 | TRAIT_DEFAULT64) &&
+            (size == 4 || row->attr.traits & TRAIT_FORCE64))
+            return 8;
+        return size;
+    }
     switch (row->opsize) {
     case OPSIZE_B:
         return 1;
+    case OPSIZE_Z:
+        return size == 2 ? 2 : 4;
     case OPSIZE_Y:
         return c->mode == DECODE_64 && c->rex & REX_W ? 8 : 4;
-    case OPSIZE_N:
+    default: /* OPSIZE_N */
         return c->mode == DECODE_64 ? 8 : 4;
     }
-    unsigned size = plain_opsize(c);
-    if (row->opsize == OPSIZE_Z)
-        return size == 2 ? 2 : 4;
-    if (c->mode == DECODE_64 && row->attr.traits & (TRAIT_FORCE64 | TRAIT_DEFAULT64) &&
-        (size == 4 || row->attr.traits & TRAIT_FORCE64))
-        return 8;
-    return size;
 }
 
 /* ---------------------------------------------------------------- the decoder */
@@ -465,7 +490,6 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
         .at = bytes,
         .end = bytes + (size < INSN_BYTES_MAX ? size : INSN_BYTES_MAX),
         .mode = mode,
-        .seg = SEG_COUNT,
     };
     const struct entry *entry;
     const struct row *row = NULL;
@@ -475,19 +499,16 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
     *i = (struct insn){
         .attr = &invalid_attr,
         .offset = offset,
-        .map = (uint8_t)c.map,
-        .opcode = c.at[-1],
         .seg = SEG_DS,
         .base = REG_NONE,
         .index = REG_NONE,
     };
-    /* Of F2 and F3 the last counts, which may also be VEX.pp's. */
-    i->prefixes = c.prefixes & (uint8_t) ~(PREFIX_REP | PREFIX_REPNE);
-    i->prefixes |= c.rep == 0xf3 ? PREFIX_REP : c.rep ? PREFIX_REPNE : 0;
-    i->prefixes |= c.seg != SEG_COUNT ? PREFIX_SEG : 0;
-    i->addrsize = (uint8_t)((mode == DECODE_64 ? 8 : mode == DECODE_32 ? 4 : 2));
+    i->map = (uint8_t)c.map;
+    i->opcode = c.at[-1];
+    i->prefixes = c.prefixes;
+    i->addrsize = (uint8_t)(2 << mode);
     if (c.prefixes & PREFIX_67)
-        i->addrsize = i->addrsize == 4 && mode == DECODE_32 ? 2 : 4;
+        i->addrsize = mode == DECODE_32 ? 2 : 4;
     if (unlikely(entry == NULL))
         return invalid(&c, bytes, i);
     if (!find_row(&c, entry, &row))
@@ -513,7 +534,7 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
     if (!take_immediate(&c, row->encoding & ENC_IMM, i))
         return short_result;
     i->length = (uint8_t)(c.at - bytes);
-    if (c.seg != SEG_COUNT)
+    if (c.prefixes & PREFIX_SEG)
         i->seg = c.seg;
     if (relative)
         i->disp += offset + i->length;
