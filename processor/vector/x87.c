@@ -108,6 +108,8 @@ HANDLER(x87_run)
             f->x87_out = s->x87;
             if (run_store(s, stub, size))
                 mem_write_bytes(p, linear, s->bounce, size);
+            else /* the address is checked all the same */
+                mem_probe(p, linear, size, MEM_WRITE);
             memcpy(image, s->x87, FX_X87_END);
         } else {
             mem_read_bytes(p, linear, s->bounce, size);
