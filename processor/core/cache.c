@@ -83,6 +83,9 @@ void code_bind(struct processor *p, struct insn *i)
 
 const struct insn *exec_end(struct processor *p, const struct insn *i)
 {
+    p->icount--; /* the run loop counts the marker as an instruction */
+    if (likely(i->disp && !atomic_load_explicit(&p->poll, memory_order_relaxed)))
+        return (const struct insn *)(uintptr_t)i->disp;
     p->rip = insn_rip(p, i);
     p->link = i;
     return NULL;

@@ -82,8 +82,11 @@ static void drop_blocks(struct memory *m, struct code_page *c, struct processor 
     memory_poll_others(m, NULL, POLL_RESYNC);
     /* The rest of the running block may be what changed: end it after this instruction.  It is dead
      * and its memory is this processor's own, so it may be patched. */
-    if (by && by->running == c && by->insn)
-        ((struct insn *)by->insn)[1].exec = exec_end;
+    if (by && by->running == c && by->insn) {
+        struct insn *next = (struct insn *)by->insn + 1;
+        next->exec = exec_end;
+        next->disp = 0;
+    }
 }
 
 void code_written(struct memory *m, struct processor *by, const uint8_t *hva, unsigned size)

@@ -346,7 +346,7 @@ static void run_step(struct processor *p)
     const struct insn *next = i->exec(p, i);
     p->step_rf = 0;
     if (next)
-        p->rip = insn_next_rip(p, i);
+        p->rip = insn_rip(p, next); /* the next in line, or the target of a chained branch */
     p->link = NULL;
     p->icount++;
     replay_finish(p);

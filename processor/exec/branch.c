@@ -14,8 +14,14 @@ static inline const struct insn *branch_relative(struct processor *p, const stru
 {
     return branch_to(p, i, branch_target(p, i, insn_next_rip(p, i) + i->imm));
 }
+/* The run loop chains such a branch to its target's block, in the same page: the pointer is in the
+ * displacement, which a relative branch does not use.  It holds while nothing was asked of the
+ * processor since it entered the page: whatever drops a block sets p->poll. */
 static inline const struct insn *branch_in_page(struct processor *p, const struct insn *i)
 {
+    if (likely(i->disp && !atomic_load_explicit(&p->poll, memory_order_relaxed)))
+        return (const struct insn *)(uintptr_t)i->disp;
+    p->link = i;
     return branch_to(p, i, insn_next_rip(p, i) + i->imm);
 }
 
