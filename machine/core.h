@@ -12,8 +12,8 @@ bool core_error(GError **error, struct machine *m, const char *request, long res
 void machine_stop_error(struct machine *m, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* ---- memory.c ---- */
-bool memory_setup(struct machine *m, GError **error);
-void memory_free(struct machine *m);
+bool ram_setup(struct machine *m, GError **error);
+void ram_free(struct machine *m);
 
 /* ---- space.c ---- */
 struct address_space *space_new(void);

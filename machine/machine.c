@@ -109,9 +109,9 @@ static bool add_devices(struct machine *m, GError **error)
 
 static bool add_vcpus(struct machine *m, GError **error)
 {
-    m->vcpus = g_new0(struct vcpu *, m->config->cpus);
+    m->vcpus = g_new0(struct machine_vcpu *, m->config->cpus);
     for (; m->cpus < m->config->cpus; m->cpus++) {
-        m->vcpus[m->cpus] = vcpu_new(m, m->cpus, error);
+        m->vcpus[m->cpus] = machine_vcpu_new(m, m->cpus, error);
         if (!m->vcpus[m->cpus])
             return false;
     }
@@ -121,7 +121,7 @@ static bool add_vcpus(struct machine *m, GError **error)
 /* Loads the guest image and puts the first vCPU at its entry. */
 static bool boot(struct machine *m, GError **error)
 {
-    struct vcpu *v = m->vcpus[0];
+    struct machine_vcpu *v = m->vcpus[0];
     struct boot_entry entry;
     long result = engine_ioctl_pointer(m->engine, v->file, KVM_GET_SREGS, &entry.sregs);
 
@@ -166,20 +166,20 @@ static bool build(struct machine *m, GError **error)
     m->engine = engine_new(c->engine, &m->sink, error);
     if (!m->engine)
         return false;
-    if (c->engine == ENGINE_AUTO)
-        fprintf(stderr, "trapeze: engine %s: %s\n", m->engine->ops->name, m->engine->why);
     result = m->engine->ops->ioctl(m->engine->system, KVM_CREATE_VM, 0, &m->vm);
     if (result < 0)
         return core_error(error, m, "KVM_CREATE_VM", result);
-    if (!memory_setup(m, error) || !irq_setup(m, error) ||
+    if (!ram_setup(m, error) || !irq_setup(m, error) ||
         !cpu_model_resolve(m->cpu_model, m, error) || !add_vcpus(m, error))
         return false;
     m->irq_initial = irq_state_get(m);
     if (!add_devices(m, error) || !boot(m, error))
         return false;
     for (unsigned i = 0; i < m->cpus; i++)
-        if (!vcpu_start(m->vcpus[i], error))
+        if (!machine_vcpu_start(m->vcpus[i], error))
             return false;
+    if (c->engine == ENGINE_AUTO)
+        fprintf(stderr, "trapeze: engine %s: %s\n", m->engine->ops->name, m->engine->why);
     return true;
 }
 
@@ -213,9 +213,9 @@ static void end_vcpus(struct machine *m)
     g_cond_broadcast(&m->changed);
     g_mutex_unlock(&m->lock);
     for (unsigned i = 0; i < m->cpus; i++)
-        vcpu_kick(m->vcpus[i]);
+        machine_vcpu_kick(m->vcpus[i]);
     for (unsigned i = 0; i < m->cpus; i++)
-        vcpu_join(m->vcpus[i]);
+        machine_vcpu_join(m->vcpus[i]);
 }
 
 void machine_free(struct machine *m)
@@ -231,14 +231,14 @@ void machine_free(struct machine *m)
     if (m->serial)
         character_free(m->serial);
     for (unsigned i = 0; i < m->cpus; i++)
-        vcpu_free(m->vcpus[i]);
+        machine_vcpu_free(m->vcpus[i]);
     g_free(m->vcpus);
     g_free(m->irq_initial);
     cpu_model_free(m->cpu_model);
     if (m->vm)
         m->engine->ops->close(m->vm);
     engine_free(m->engine);
-    memory_free(m);
+    ram_free(m);
     space_free(m->space);
     g_main_loop_unref(m->loop);
     g_main_context_unref(m->context);
@@ -255,7 +255,7 @@ static void hold(struct machine *m)
 {
     g_atomic_int_inc(&m->hold);
     for (unsigned i = 0; i < m->cpus; i++)
-        vcpu_kick(m->vcpus[i]);
+        machine_vcpu_kick(m->vcpus[i]);
 }
 
 static void release(struct machine *m)
@@ -269,7 +269,7 @@ static void release(struct machine *m)
 static void wait_outside(struct machine *m)
 {
     for (unsigned i = 0; i < m->cpus; i++)
-        vcpu_wait_outside(m->vcpus[i]);
+        machine_vcpu_wait_outside(m->vcpus[i]);
 }
 
 void machine_pause(struct machine *m)
@@ -312,7 +312,7 @@ static bool reset(struct machine *m, GError **error)
     }
     irq_state_set(m, m->irq_initial);
     for (unsigned i = 0; i < m->cpus; i++)
-        if (!vcpu_state_set(m->vcpus[i], m->vcpus[i]->initial, error))
+        if (!machine_vcpu_state_set(m->vcpus[i], m->vcpus[i]->initial, error))
             return false;
     return boot(m, error);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * struct machine: one virtual machine of type `virt-1`, its configuration, vCPUs, memory and devices.
+ * struct machine: one virtual machine of type `virt-1`, its configuration, vCPUs, memory and
+ * devices.
  *
  * Threads: the thread that calls machine_run runs the machine's GMainContext (serial input, timers,
  * queues); each vCPU has a thread of its own, which makes the register accesses.  Lock order:
@@ -14,12 +15,12 @@
 #include "engine.h"
 #include "layout.h"
 
-#define MACHINE_TYPE     "virt-1"
-#define MACHINE_CPUS_MAX 255
+#define MACHINE_TYPE       "virt-1"
+#define MACHINE_CPUS_MAX   255
 #define MACHINE_MEMORY_MIN (4ull << 20)
 #define MACHINE_MEMORY_MAX (448ull << 30) /* below LAYOUT_PCI_64 */
-#define MACHINE_ERROR    (machine_error_quark())
-#define MACHINE_RAM_SLOTS 2
+#define MACHINE_ERROR      (machine_error_quark())
+#define MACHINE_RAM_SLOTS  2
 
 enum machine_error {
     MACHINE_ERROR_CONFIG, /* a flag or a file is wrong: its message names it and what to do */
@@ -39,11 +40,11 @@ struct machine_config {
     char *kernel, *initrd, *append; /* NULL when not given */
     uint64_t memory;                /* bytes, a multiple of 1 MiB */
     unsigned cpus;
-    char *cpu_model;                /* as --cpu; NULL for the default */
+    char *cpu_model; /* as --cpu; NULL for the default */
     enum engine_choice engine;
-    GPtrArray *disks;               /* of struct disk_config */
-    GPtrArray *nets;                /* of char *: "user,forward=..." */
-    char *serial;                   /* stdio, none, pty, unix:PATH, file:PATH */
+    GPtrArray *disks; /* of struct disk_config */
+    GPtrArray *nets;  /* of char *: "user,forward=..." */
+    char *serial;     /* stdio, none, pty, unix:PATH, file:PATH */
     bool pit, no_reboot, stats, verbose, test_device;
 };
 void machine_config_init(struct machine_config *c);
@@ -55,7 +56,7 @@ struct ram_slot {
     uint8_t *host;
 };
 
-struct vcpu;
+struct machine_vcpu;
 struct pci_host;
 struct character;
 struct address_space;
@@ -67,38 +68,38 @@ struct machine {
     struct log_sink sink;
     struct engine *engine;
     struct engine_file *vm;
-    GMainContext *context;          /* timers, queues, sockets: attach sources here */
+    GMainContext *context; /* timers, queues, sockets: attach sources here */
     GMainLoop *loop;
 
     struct ram_slot ram[MACHINE_RAM_SLOTS];
     unsigned ram_slots;
-    struct address_space *space;    /* behind space_* */
+    struct address_space *space; /* behind space_* */
     struct list devices;
     struct pci_host *pci;
-    struct character *serial;       /* the back-end of the first serial port */
-    struct device *pm;              /* power management: sleep, power button */
-    struct device *reset;           /* the reset control register */
+    struct character *serial; /* the back-end of the first serial port */
+    struct device *pm;        /* power management: sleep, power button */
+    struct device *reset;     /* the reset control register */
 
     struct cpu_model *cpu_model;
-    struct vcpu **vcpus;
+    struct machine_vcpu **vcpus;
     unsigned cpus;
-    struct irq_state *irq_initial;  /* the interrupt controllers at power-on */
+    struct irq_state *irq_initial; /* the interrupt controllers at power-on */
 
-    GMutex lock;                    /* guards vCPUs' `outside` and quitting */
+    GMutex lock; /* guards vCPUs' `outside` and quitting */
     GCond changed;
-    int hold;                       /* reasons (atomic) why vCPUs stay out of the guest */
+    int hold; /* reasons (atomic) why vCPUs stay out of the guest */
     bool quitting;
 
-    GMutex stop_lock;               /* a leaf; guards the four below */
+    GMutex stop_lock; /* a leaf; guards the four below */
     bool stop_requested;
     enum stop_reason stop_reason;
     int stop_status;
     char *stop_message;
-    GSource *stop_source;           /* of the stop under way, or the last one */
+    GSource *stop_source; /* of the stop under way, or the last one */
 };
 
-/* Builds the machine of C: engine, RAM, vCPUs, devices, guest image; nothing runs yet.  CONTEXT NULL
- * means the default one.  Returns NULL with ERROR set. */
+/* Builds the machine of C: engine, RAM, vCPUs, devices, guest image; nothing runs yet.  CONTEXT
+ * NULL means the default one.  Returns NULL with ERROR set. */
 struct machine *machine_new(const struct machine_config *c, GMainContext *context, GError **error);
 void machine_free(struct machine *m);
 

@@ -51,7 +51,7 @@ static bool add_slot(struct machine *m, uint64_t gpa, uint64_t size, GError **er
     return result >= 0 || core_error(error, m, "KVM_SET_USER_MEMORY_REGION", result);
 }
 
-bool memory_setup(struct machine *m, GError **error)
+bool ram_setup(struct machine *m, GError **error)
 {
     uint64_t size = m->config->memory, low = MIN(size, LAYOUT_LOW_RAM_MAX);
     struct sysinfo info;
@@ -67,7 +67,7 @@ bool memory_setup(struct machine *m, GError **error)
            (size == low || add_slot(m, LAYOUT_HIGH_RAM, size - low, error));
 }
 
-void memory_free(struct machine *m)
+void ram_free(struct machine *m)
 {
     for (unsigned i = 0; i < m->ram_slots; i++)
         munmap(m->ram[i].host, m->ram[i].size);

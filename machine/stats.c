@@ -57,7 +57,7 @@ static void count(struct counters *c, const char *name, uint64_t exits)
 }
 
 /* The engine's own counts, by architectural reason; false when it has none. */
-static bool count_architectural(struct vcpu *v, struct counters *c)
+static bool count_architectural(struct machine_vcpu *v, struct counters *c)
 {
     struct trapeze_kvm_exit_counts *t;
     bool known;
@@ -75,7 +75,7 @@ static bool count_architectural(struct vcpu *v, struct counters *c)
     return known;
 }
 
-static void count_kvm(struct vcpu *v, struct counters *c)
+static void count_kvm(struct machine_vcpu *v, struct counters *c)
 {
     for (unsigned i = 0; i < VCPU_EXIT_REASONS; i++) {
         char number[24];

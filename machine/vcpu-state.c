@@ -8,7 +8,7 @@
 
 #define XSAVE_BYTES sizeof(struct kvm_xsave)
 
-struct vcpu_state {
+struct machine_vcpu_state {
     struct kvm_sregs sregs;
     struct kvm_regs regs;
     struct kvm_xsave xsave;
@@ -30,7 +30,7 @@ static const struct part {
 } parts[] = {
 #define PART(get, set, member, optional)                                                           \
     {                                                                                              \
-#set, get, set, offsetof(struct vcpu_state, member), optional                              \
+#set, get, set, offsetof(struct machine_vcpu_state, member), optional                      \
     }
     PART(KVM_GET_SREGS, KVM_SET_SREGS, sregs, false),
     PART(KVM_GET_XCRS, KVM_SET_XCRS, xcrs, true),
@@ -70,7 +70,7 @@ static struct kvm_msr_list *msr_list(struct machine *m)
 }
 
 /* Those of the listed MSRs that this vCPU has, with their values. */
-static struct kvm_msrs *get_msrs(struct vcpu *v)
+static struct kvm_msrs *get_msrs(struct machine_vcpu *v)
 {
     struct machine *m = v->machine;
     g_autofree struct kvm_msr_list *list = msr_list(m);
@@ -91,7 +91,7 @@ static struct kvm_msrs *get_msrs(struct vcpu *v)
 }
 
 /* Sets them; one that the engine does not take (a read-only one) is passed over. */
-static void set_msrs(struct vcpu *v, const struct kvm_msrs *all)
+static void set_msrs(struct machine_vcpu *v, const struct kvm_msrs *all)
 {
     struct {
         struct kvm_msrs head;
@@ -104,9 +104,9 @@ static void set_msrs(struct vcpu *v, const struct kvm_msrs *all)
     }
 }
 
-struct vcpu_state *vcpu_state_get(struct vcpu *v, GError **error)
+struct machine_vcpu_state *machine_vcpu_state_get(struct machine_vcpu *v, GError **error)
 {
-    struct vcpu_state *s = g_new0(struct vcpu_state, 1);
+    struct machine_vcpu_state *s = g_new0(struct machine_vcpu_state, 1);
 
     for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
         const struct part *p = &parts[i];
@@ -115,7 +115,7 @@ struct vcpu_state *vcpu_state_get(struct vcpu *v, GError **error)
 
         if (result < 0 && !p->optional) {
             core_error(error, v->machine, p->name, result);
-            vcpu_state_free(s);
+            machine_vcpu_state_free(s);
             return NULL;
         }
     }
@@ -123,7 +123,8 @@ struct vcpu_state *vcpu_state_get(struct vcpu *v, GError **error)
     return s;
 }
 
-bool vcpu_state_set(struct vcpu *v, const struct vcpu_state *s, GError **error)
+bool machine_vcpu_state_set(struct machine_vcpu *v, const struct machine_vcpu_state *s,
+                            GError **error)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
         const struct part *p = &parts[i];
@@ -138,7 +139,7 @@ bool vcpu_state_set(struct vcpu *v, const struct vcpu_state *s, GError **error)
     return true;
 }
 
-void vcpu_state_free(struct vcpu_state *s)
+void machine_vcpu_state_free(struct machine_vcpu_state *s)
 {
     if (!s)
         return;

@@ -13,9 +13,9 @@
 
 /* ---- exits ---- */
 
-typedef void exit_fn(struct vcpu *v);
+typedef void exit_fn(struct machine_vcpu *v);
 
-static void exit_io(struct vcpu *v)
+static void exit_io(struct machine_vcpu *v)
 {
     struct kvm_run *run = v->run;
     uint8_t *data = (uint8_t *)run + run->io.data_offset;
@@ -34,7 +34,7 @@ static void exit_io(struct vcpu *v)
     }
 }
 
-static void exit_mmio(struct vcpu *v)
+static void exit_mmio(struct machine_vcpu *v)
 {
     struct kvm_run *run = v->run;
     unsigned size = MIN(run->mmio.len, 8);
@@ -51,12 +51,12 @@ static void exit_mmio(struct vcpu *v)
 
 /* With the engine's own interrupt controllers HLT waits inside; an exit means that nothing could
  * ever wake the vCPU. */
-static void exit_hlt(struct vcpu *v)
+static void exit_hlt(struct machine_vcpu *v)
 {
     machine_stop_error(v->machine, "vCPU %u halted with nothing to wake it", v->index);
 }
 
-static void exit_shutdown(struct vcpu *v)
+static void exit_shutdown(struct machine_vcpu *v)
 {
     if (v->machine->config->no_reboot) {
         machine_stop_error(v->machine, "vCPU %u shut down after a triple fault", v->index);
@@ -67,7 +67,7 @@ static void exit_shutdown(struct vcpu *v)
 }
 
 /* One line with where the guest stood, for errors that end the run. */
-static char *where(struct vcpu *v)
+static char *where(struct machine_vcpu *v)
 {
     struct kvm_regs r;
     struct kvm_sregs s;
@@ -82,7 +82,7 @@ static char *where(struct vcpu *v)
         (uint64_t)s.cr2, (uint64_t)s.cr3, (uint64_t)s.cr4, (uint64_t)s.efer);
 }
 
-static void exit_internal_error(struct vcpu *v)
+static void exit_internal_error(struct machine_vcpu *v)
 {
     g_autofree char *place = where(v);
     struct kvm_run *run = v->run;
@@ -99,7 +99,7 @@ static void exit_internal_error(struct vcpu *v)
     g_string_free(data, TRUE);
 }
 
-static void exit_fail_entry(struct vcpu *v)
+static void exit_fail_entry(struct machine_vcpu *v)
 {
     g_autofree char *place = where(v);
 
@@ -108,7 +108,7 @@ static void exit_fail_entry(struct vcpu *v)
                        (uint64_t)v->run->fail_entry.hardware_entry_failure_reason, place);
 }
 
-static void exit_system_event(struct vcpu *v)
+static void exit_system_event(struct machine_vcpu *v)
 {
     switch (v->run->system_event.type) {
     case KVM_SYSTEM_EVENT_SHUTDOWN:
@@ -124,7 +124,7 @@ static void exit_system_event(struct vcpu *v)
 }
 
 /* Nobody debugs the guest yet, so a debug exit is a stray one: go on. */
-static void exit_nothing(struct vcpu *v)
+static void exit_nothing(struct machine_vcpu *v)
 {
     (void)v;
 }
@@ -142,7 +142,7 @@ static exit_fn *const exit_handlers[VCPU_EXIT_REASONS] = {
     [KVM_EXIT_IRQ_WINDOW_OPEN] = exit_nothing,
 };
 
-static void handle_exit(struct vcpu *v)
+static void handle_exit(struct machine_vcpu *v)
 {
     unsigned reason = v->run->exit_reason;
     exit_fn *handler = reason < VCPU_EXIT_REASONS ? exit_handlers[reason] : NULL;
@@ -160,7 +160,7 @@ static void handle_exit(struct vcpu *v)
 /* ---- the thread ---- */
 
 /* Stays outside the guest while the machine is held.  Returns false when the thread shall end. */
-static bool wait_while_held(struct vcpu *v)
+static bool wait_while_held(struct machine_vcpu *v)
 {
     struct machine *m = v->machine;
     bool quitting;
@@ -178,13 +178,13 @@ static bool wait_while_held(struct vcpu *v)
 
 /* KVM finishes a port or MMIO access only at the next KVM_RUN: with immediate_exit that is all it
  * does, and the vCPU's state is whole afterwards. */
-static void finish_access(struct vcpu *v)
+static void finish_access(struct machine_vcpu *v)
 {
     __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     engine_ioctl(v->machine->engine, v->file, KVM_RUN, 0);
 }
 
-static void run_guest(struct vcpu *v)
+static void run_guest(struct machine_vcpu *v)
 {
     struct machine *m = v->machine;
     bool access_pending = false;
@@ -229,9 +229,9 @@ static void block_signals(void)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
 
-static void *vcpu_thread(void *data)
+static void *machine_vcpu_thread(void *data)
 {
-    struct vcpu *v = data;
+    struct machine_vcpu *v = data;
     char name[16];
 
     snprintf(name, sizeof name, "vcpu%u", v->index);
@@ -242,9 +242,9 @@ static void *vcpu_thread(void *data)
     return NULL;
 }
 
-bool vcpu_start(struct vcpu *v, GError **error)
+bool machine_vcpu_start(struct machine_vcpu *v, GError **error)
 {
-    int result = pthread_create(&v->thread, NULL, vcpu_thread, v);
+    int result = pthread_create(&v->thread, NULL, machine_vcpu_thread, v);
 
     if (result) {
         g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
@@ -255,13 +255,13 @@ bool vcpu_start(struct vcpu *v, GError **error)
     return true;
 }
 
-void vcpu_kick(struct vcpu *v)
+void machine_vcpu_kick(struct machine_vcpu *v)
 {
     if (v->started)
         v->machine->engine->ops->kick(v->file, v->run, v->thread);
 }
 
-void vcpu_wait_outside(struct vcpu *v)
+void machine_vcpu_wait_outside(struct machine_vcpu *v)
 {
     struct machine *m = v->machine;
 
@@ -271,16 +271,16 @@ void vcpu_wait_outside(struct vcpu *v)
     g_mutex_unlock(&m->lock);
 }
 
-void vcpu_join(struct vcpu *v)
+void machine_vcpu_join(struct machine_vcpu *v)
 {
     if (v->started)
         pthread_join(v->thread, NULL);
     v->started = false;
 }
 
-struct vcpu *vcpu_new(struct machine *m, unsigned index, GError **error)
+struct machine_vcpu *machine_vcpu_new(struct machine *m, unsigned index, GError **error)
 {
-    struct vcpu *v = g_new0(struct vcpu, 1);
+    struct machine_vcpu *v = g_new0(struct machine_vcpu, 1);
     const struct engine_ops *ops = m->engine->ops;
     long result, size;
 
@@ -290,7 +290,7 @@ struct vcpu *vcpu_new(struct machine *m, unsigned index, GError **error)
     if (result < 0) {
         core_error(error, m, "KVM_CREATE_VCPU", result);
         g_prefix_error(error, "--cpus: vCPU %u: ", index);
-        vcpu_free(v);
+        machine_vcpu_free(v);
         return NULL;
     }
     size = engine_ioctl(m->engine, m->engine->system, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -298,24 +298,24 @@ struct vcpu *vcpu_new(struct machine *m, unsigned index, GError **error)
         v->run = ops->mmap(v->file, (size_t)size);
     if (!v->run) {
         core_error(error, m, "mmap of struct kvm_run", size < 0 ? size : -errno);
-        vcpu_free(v);
+        machine_vcpu_free(v);
         return NULL;
     }
     if (cpu_model_apply(m->cpu_model, m, v->file, index, error))
-        v->initial = vcpu_state_get(v, error);
+        v->initial = machine_vcpu_state_get(v, error);
     if (!v->initial) {
-        vcpu_free(v);
+        machine_vcpu_free(v);
         return NULL;
     }
     return v;
 }
 
-void vcpu_free(struct vcpu *v)
+void machine_vcpu_free(struct machine_vcpu *v)
 {
     if (!v)
         return;
-    vcpu_join(v);
-    vcpu_state_free(v->initial);
+    machine_vcpu_join(v);
+    machine_vcpu_state_free(v->initial);
     if (v->file)
         v->machine->engine->ops->close(v->file);
     g_free(v);

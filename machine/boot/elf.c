@@ -86,10 +86,10 @@ static bool load_segment(struct machine *m, const struct image *i, const struct 
 
     if (s->file_size > s->memory_size)
         return image_error(i, error, "an ELF segment is larger in the file than in memory");
-    if (s->paddr < BOOT_IMAGE_MIN)
+    if (!boot_area_free(s->paddr, s->memory_size))
         return image_error(i, error,
                            "an ELF segment loads at 0x%" PRIx64
-                           ", below 1 MiB, where boot information goes",
+                           ", over memory that boot information and ACPI tables need",
                            s->paddr);
     if (!to)
         return image_error(i, error,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Images on the host, and what of them goes where in guest RAM. */
+#include "acpi.h"
 #include "loader.h"
 
 #include <errno.h>
@@ -89,6 +90,12 @@ bool image_load(struct machine *m, const struct image *i, uint64_t offset, uint6
     bool good = image_read(i, offset, to, length, error);
     ram_written(m, gpa, length);
     return good;
+}
+
+bool boot_area_free(uint64_t base, uint64_t size)
+{
+    return base >= BOOT_INFO_END && size <= UINT64_MAX - base &&
+           !ranges_overlap(base, size, ACPI_BASE, LAYOUT_RSDP + PAGE_BYTES - ACPI_BASE);
 }
 
 bool put_cmdline(struct machine *m, uint64_t gpa, const char *text, uint64_t max, GError **error)

@@ -6,7 +6,7 @@
 
 #include "boot.h"
 
-/* Low memory that boot information occupies; images load at 1 MiB and above. */
+/* Low memory that boot information occupies; see boot_area_free. */
 #define BOOT_GDT         0x500ull
 #define BOOT_START_INFO  0x6000ull  /* PVH */
 #define BOOT_ZERO_PAGE   0x7000ull  /* Linux */
@@ -14,7 +14,12 @@
 #define BOOT_MULTIBOOT   0x10000ull /* multiboot information, modules, strings: 64 KiB */
 #define BOOT_CMDLINE     0x20000ull
 #define BOOT_CMDLINE_MAX 0x10000ull
-#define BOOT_IMAGE_MIN   0x100000ull
+#define BOOT_INFO_END    0x30000ull
+#define BOOT_IMAGE_MIN   0x100000ull /* kernels that can choose load here and above */
+
+/* True when an image may load at [BASE, BASE + SIZE): neither boot information nor ACPI tables are
+ * there. */
+bool boot_area_free(uint64_t base, uint64_t size);
 
 /* ---- images ---- */
 

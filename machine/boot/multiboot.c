@@ -76,11 +76,16 @@ static bool load_by_addresses(struct machine *m, const struct image *i, const st
 {
     uint64_t before = (uint64_t)h->header_addr - h->load_addr, offset = at - before, size;
 
-    if (h->load_addr > h->header_addr || before > at || h->load_addr < BOOT_IMAGE_MIN ||
+    if (h->load_addr > h->header_addr || before > at ||
         (h->load_end_addr && h->load_end_addr < h->load_addr))
         return image_error(i, error, "its multiboot header has impossible addresses");
     size = h->load_end_addr ? h->load_end_addr - h->load_addr : i->size - offset;
     *end = MAX((uint64_t)h->load_addr + size, h->bss_end_addr);
+    if (!boot_area_free(h->load_addr, *end - h->load_addr))
+        return image_error(i, error,
+                           "it loads at 0x%x, over memory that boot information and ACPI "
+                           "tables need",
+                           h->load_addr);
     uint8_t *to = ram_pointer(m, h->load_addr, *end - h->load_addr, true);
     if (!to)
         return image_error(i, error,

@@ -78,7 +78,7 @@ bool pvh_load(struct machine *m, const struct image *i, const struct elf *elf, s
     struct start_block block = {0};
     struct memory_map map;
     uint64_t end, initrd, initrd_size;
-    uint32_t entry;
+    uint32_t entry = 0;
 
     if (!find_entry(i, elf, &entry, error) || !elf_load(m, i, elf, &end, error) ||
         !put_cmdline(m, BOOT_CMDLINE, append, BOOT_CMDLINE_MAX, error) ||
