@@ -196,7 +196,7 @@ struct fake_machine *fake_machine_new(uint64_t memory)
     m->context = g_main_context_new();
     m->space = space_new();
     list_init(&m->devices);
-    g_assert_true(memory_setup(m, &error));
+    g_assert_true(ram_setup(m, &error));
     m->pci = pci_host_new(m);
     return f;
 }
@@ -212,7 +212,7 @@ void fake_machine_free(struct fake_machine *f)
         g_free(id);
     }
     g_assert_cmpuint(fake_ioeventfd_count(f), ==, 0);
-    memory_free(m);
+    ram_free(m);
     space_free(m->space);
     g_main_context_unref(m->context);
     g_byte_array_free(f->character, TRUE);
