@@ -247,6 +247,7 @@ struct processor {
     /* ---- derived and internal ---- */
     struct {                 /* the state that TLB entries were made for, so that the caller's */
         uint64_t cr0, cr3, cr4, efer; /* changes of anything else keep them */
+        uint64_t pdpte[4];
     } translated;
     struct memory *memory;
     struct tlb_set *tlb_set; /* the current one */

@@ -72,7 +72,7 @@ int load_cr3(struct processor *p, uint64_t value)
     }
     tlb_load_cr3(p, value, keep);
     p->cr3 = value;
-    p->translated.cr3 = value;
+    translation_remember(p);
     select_tlb(p);
     return 0;
 }

@@ -10,6 +10,16 @@ static void unblock_nmi(struct processor *p)
     }
 }
 
+/* The flags that IRET may change.  RF only matters to instruction breakpoints: without any it is
+ * not taken over, so that the return from every page fault need not single-step. */
+static uint32_t iret_changeable(const struct processor *p, unsigned size)
+{
+    uint32_t mask = flags_changeable(p, size);
+    if (size > 2 && p->dr7 & 0xff)
+        mask |= FLAG_RF;
+    return mask;
+}
+
 /* In real-address mode, and in virtual-8086 mode with IOPL 3. */
 static const struct insn *iret_8086(struct processor *p, const struct insn *i)
 {
@@ -27,7 +37,7 @@ static const struct insn *iret_8086(struct processor *p, const struct insn *i)
     if (vme)
         flags_load_vme(p, (uint16_t)flags);
     else
-        flags_merge(p, flags, flags_changeable(p, size) | (size > 2 ? FLAG_RF : 0));
+        flags_merge(p, flags, iret_changeable(p, size));
     stack_set(p, p->gpr[REG_RSP] + 3 * size);
     segment_load_8086(p, SEG_CS, selector);
     unblock_nmi(p);
@@ -49,7 +59,7 @@ static const struct insn *iret_to_v86(struct processor *p, uint64_t offset, uint
     if (offset > 0xffff)
         raise_gp(p);
 
-    flags_merge(p, flags, flags_changeable(p, 4) | FLAG_RF | FLAG_VM | FLAG_VIF | FLAG_VIP);
+    flags_merge(p, flags, iret_changeable(p, 4) | FLAG_VM | FLAG_VIF | FLAG_VIP);
     p->mode |= MODE_V86; /* for segment_load_8086 */
     segment_load_8086(p, SEG_CS, selector);
     segment_load_8086(p, SEG_SS, stack);
@@ -81,9 +91,7 @@ static const struct insn *iret_protected(struct processor *p, const struct insn 
     bool from_64bit = in_64bit_code(p);
     struct segment cs = return_check_cs(p, selector);
     unsigned cpl = selector & 3;
-    uint32_t changeable = flags_changeable(p, size);
-    if (size > 2)
-        changeable |= FLAG_RF;
+    uint32_t changeable = iret_changeable(p, size);
     if (size > 2 && p->cpl == 0)
         changeable |= FLAG_VIF | FLAG_VIP;
     if (cpl != p->cpl || from_64bit) {
@@ -126,7 +134,7 @@ const struct insn *system_iret64(struct processor *p, const struct insn *i)
     struct segment ss = return_check_ss(p, (uint16_t)frame[4], &cs);
     check_code_offset(p, &cs, frame[0], 0);
     unsigned cpl = cs.selector & 3;
-    uint32_t changeable = flags_changeable(p, 8) | FLAG_RF;
+    uint32_t changeable = iret_changeable(p, 8);
     if (p->cpl == 0)
         changeable |= FLAG_VIF | FLAG_VIP;
     p->segment[SEG_CS] = cs;

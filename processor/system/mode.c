@@ -90,21 +90,20 @@ void processor_update_slow(struct processor *p)
     update_slow(p);
 }
 
-/* True when the state that TLB entries are made from is not what it was; remembers it. */
-static bool translation_changed(struct processor *p)
-{
-    bool changed = p->translated.cr0 != p->cr0 || p->translated.cr3 != p->cr3 ||
-                   p->translated.cr4 != p->cr4 || p->translated.efer != p->msr.efer;
-    translation_remember(p);
-    return changed;
-}
-
 void processor_state_changed(struct processor *p)
 {
     p->gpr[REG_NONE] = 0;
     p->rflags |= FLAG_ONE;
-    bool changed = translation_changed(p);
+    bool changed = p->translated.cr0 != p->cr0 || p->translated.cr3 != p->cr3 ||
+                   p->translated.cr4 != p->cr4 || p->translated.efer != p->msr.efer;
+    bool pdptes_given = memcmp(p->translated.pdpte, p->pdpte, sizeof p->pdpte) != 0;
+    bool pae = p->cr0 & CR0_PG && p->cr4 & CR4_PAE && !(p->msr.efer & EFER_LMA);
+    /* The caller may have set the PDPTE registers too; else they come from memory, as by MOV CR3.
+     */
+    if (pae && changed && !pdptes_given)
+        mmu_load_pdptes(p, p->cr3);
+    translation_remember(p);
     processor_update_mode(p);
-    if (changed)
+    if (changed || pdptes_given)
         processor_flush_tlb(p);
 }
