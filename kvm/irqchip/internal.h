@@ -43,8 +43,8 @@ struct apic_message {
     bool level;  /* level-triggered */
 };
 
-/* Delivers M.  Returns the number of CPUs that took it (0: they are disabled), or -1 when no CPU
- * has that destination.  Takes no lock. */
+/* Delivers M.  Returns the number of CPUs that took it (those disabled by software do not).  Takes
+ * no lock. */
 int apic_deliver(struct irqchip *chip, const struct apic_message *m);
 
 /* Redoes what the delivery tables know of L, after its id or mode changed. */
@@ -79,6 +79,8 @@ struct pic {
 void pic_init(struct irqchip *chip);
 /* All of these with the irqchip lock held. */
 int pic_set_pin(struct irqchip *chip, unsigned pin, enum irq_source source, bool level);
+/* Follows the cascade and the output after any change of state. */
+void pic_update(struct irqchip *chip);
 /* The INTA cycle: the vector. */
 uint8_t pic_acknowledge(struct irqchip *chip);
 bool pic_port(struct irqchip *chip, uint16_t port, bool write, unsigned size, uint8_t *data);

@@ -35,7 +35,7 @@ static __u64 *entry(struct irqchip *chip, unsigned pin)
 }
 
 /* Sends PIN's message unless it is masked or waits for its EOI.  Returns -1 then, or the number of
- * CPUs reached, 0 if none. */
+ * CPUs reached. */
 static int service(struct irqchip *chip, unsigned pin)
 {
     uint64_t e = *entry(chip, pin);
@@ -70,9 +70,9 @@ static int raise(struct irqchip *chip, unsigned pin)
 
     io->state.irr |= mask;
     if (!level) {
+        io->delivered &= ~mask; /* with a saved state it is sent again: one too many does no harm */
         if (was_high)
             return 0;
-        io->delivered &= ~mask;
     }
     return service(chip, pin);
 }

@@ -176,6 +176,7 @@ int irqchip_set_chip(struct irqchip *chip, const struct kvm_irqchip *state)
     default:
         error = -EINVAL;
     }
+    pic_update(chip); /* as Linux does, whichever chip was set */
     irqchip_unlock(chip);
     return error;
 }

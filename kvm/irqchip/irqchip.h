@@ -66,11 +66,12 @@ int irqchip_set_bus_cycle_ns(struct irqchip *chip, uint64_t ns);
 enum irq_source { IRQ_SOURCE_USER, IRQ_SOURCE_RESAMPLE, IRQ_SOURCE_PIT };
 
 /* Drives GSI to LEVEL: KVM_IRQ_LINE and KVM_IRQ_LINE_STATUS.  Returns the status: -1 nothing is
- * routed there or all of it is masked, 0 coalesced, else the number of CPUs reached. */
+ * routed there or all of it is masked, 0 coalesced or nobody took it, else the number of CPUs
+ * reached. */
 int irqchip_set_line(struct irqchip *chip, enum irq_source source, uint32_t gsi, bool level);
 
-/* KVM_SIGNAL_MSI.  Returns the number of CPUs reached (0: blocked), or -EINVAL for unknown flags.
- */
+/* KVM_SIGNAL_MSI.  Returns the number of CPUs reached (0: none is there or it is disabled), or
+ * -EINVAL for unknown flags or a wrong address. */
 int irqchip_signal_msi(struct irqchip *chip, const struct kvm_msi *msi);
 
 /* KVM_SET_GSI_ROUTING: replaces all routes, or none if an entry is wrong.  -EINVAL: more

