@@ -83,7 +83,7 @@ ALWAYS_INLINE void run_fp(struct processor *p, stub_fn *stub, const struct opera
 enum rm_form { RM_XMM, RM_GPR, RM_LOAD, RM_STORE };
 
 ALWAYS_INLINE const struct insn *native(struct processor *p, const struct insn *i, bool reg_gpr,
-                                        enum rm_form form, bool fp)
+                                        enum rm_form form, bool fp, bool status)
 {
     struct operands o;
     uint64_t linear = 0;
@@ -118,26 +118,32 @@ ALWAYS_INLINE const struct insn *native(struct processor *p, const struct insn *
     } else {
         stub(o.reg, o.rm, o.v, o.extra, &p->stubs->frame);
     }
+    if (status)
+        p->status = (uint32_t)p->stubs->frame.flags & FLAGS_STATUS;
     if (form == RM_STORE && o.rm == bounce)
         mem_write_bytes(p, linear, bounce, bound_size(i));
     return i + 1;
 }
 
-#define SHAPE(name, reg_gpr, form, fp)                                                             \
+#define SHAPE(name, reg_gpr, form, fp, status)                                                     \
     static HANDLER(name)                                                                           \
     {                                                                                              \
-        return native(p, i, reg_gpr, form, fp);                                                    \
+        return native(p, i, reg_gpr, form, fp, status);                                            \
     }
-SHAPE(native_xx, false, RM_XMM, false)
-SHAPE(native_xg, false, RM_GPR, false)
-SHAPE(native_xl, false, RM_LOAD, false)
-SHAPE(native_xs, false, RM_STORE, false)
-SHAPE(native_gx, true, RM_XMM, false)
-SHAPE(native_fp_xx, false, RM_XMM, true)
-SHAPE(native_fp_xg, false, RM_GPR, true)
-SHAPE(native_fp_xl, false, RM_LOAD, true)
-SHAPE(native_fp_gx, true, RM_XMM, true)
-SHAPE(native_fp_gl, true, RM_LOAD, true)
+SHAPE(native_xx, false, RM_XMM, false, false)
+SHAPE(native_xg, false, RM_GPR, false, false)
+SHAPE(native_xl, false, RM_LOAD, false, false)
+SHAPE(native_xs, false, RM_STORE, false, false)
+SHAPE(native_gx, true, RM_XMM, false, false)
+SHAPE(native_fp_xx, false, RM_XMM, true, false)
+SHAPE(native_fp_xg, false, RM_GPR, true, false)
+SHAPE(native_fp_xl, false, RM_LOAD, true, false)
+SHAPE(native_fp_gx, true, RM_XMM, true, false)
+SHAPE(native_fp_gl, true, RM_LOAD, true, false)
+SHAPE(native_test_xx, false, RM_XMM, false, true) /* PTEST */
+SHAPE(native_test_xl, false, RM_LOAD, false, true)
+SHAPE(native_compare_xx, false, RM_XMM, true, true) /* COMISS, UCOMISD ... */
+SHAPE(native_compare_xl, false, RM_LOAD, true, true)
 #undef SHAPE
 
 /* ---------------------------------------------------------------- everything else */
@@ -246,20 +252,20 @@ static HANDLER(native_full)
 
 exec_fn *bind_native(const struct insn *i)
 {
-    static exec_fn *const plain[2][4] = {
-        {native_xx, native_xg, native_xl, native_xs},
-        {native_gx, NULL, NULL, NULL},
-    };
-    static exec_fn *const fp[2][4] = {
-        {native_fp_xx, native_fp_xg, native_fp_xl, NULL},
-        {native_fp_gx, NULL, native_fp_gl, NULL},
+    /* By what it does besides: nothing, SIMD exceptions, flags, both; then by operands. */
+    static exec_fn *const handlers[4][2][4] = {
+        {{native_xx, native_xg, native_xl, native_xs}, {native_gx, NULL, NULL, NULL}},
+        {{native_fp_xx, native_fp_xg, native_fp_xl, NULL},
+         {native_fp_gx, NULL, native_fp_gl, NULL}},
+        {{native_test_xx, NULL, native_test_xl, NULL}, {NULL, NULL, NULL, NULL}},
+        {{native_compare_xx, NULL, native_compare_xl, NULL}, {NULL, NULL, NULL, NULL}},
     };
     const struct insn_attr *a = i->attr;
     bool reg_gpr = false;
     enum rm_form form = RM_XMM;
 
     if (insn_uses_mmx(a) || insn_reads_xmm0(a) || insn_writes_xmm0(a) || insn_reads_lengths(a) ||
-        insn_writes_index(a) || a->traits & TRAIT_EFLAGS_OUT || a->flags_read)
+        insn_writes_index(a) || a->flags_read)
         return native_full;
     for (unsigned n = 0; n < ARRAY_SIZE(a->operand); n++) {
         switch (a->operand[n].kind) {
@@ -276,6 +282,7 @@ exec_fn *bind_native(const struct insn *i)
             break;
         }
     }
-    exec_fn *handler = (a->traits & TRAIT_FP ? fp : plain)[reg_gpr][form];
+    unsigned besides = (a->traits & TRAIT_FP ? 1 : 0) | (a->traits & TRAIT_EFLAGS_OUT ? 2 : 0);
+    exec_fn *handler = handlers[besides][reg_gpr][form];
     return handler ? handler : native_full;
 }
