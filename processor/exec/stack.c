@@ -123,38 +123,35 @@ SIZED_WORDS(pushf)
 /* ---------------------------------------------------------------- ENTER, LEAVE */
 
 /* ENTER imm16, imm8 (SDM volume 2): pushes rBP, then LEVEL - 1 frame pointers of the enclosing
- * frame's display and the new one.  Reads and checks come first, in order, then the writes. */
-struct pushes {
-    uint64_t rsp;
-    unsigned count;
-    uint64_t linear[33], value[33];
-};
-static inline void add_push(struct processor *p, struct pushes *all, uint64_t value, unsigned size)
-{
-    all->rsp = stack_add(p, all->rsp, -(uint64_t)size);
-    uint64_t linear = stack_linear(p, all->rsp, size, MEM_WRITE);
-    mem_probe(p, linear, size, MEM_WRITE);
-    all->linear[all->count] = linear;
-    all->value[all->count++] = value;
-}
+ * frame's display, and the new one.  A first pass makes all checks, in order; the second reads and
+ * writes in turn, since the display may lie where the frame is being built. */
 ALWAYS_INLINE const struct insn *enter(struct processor *p, const struct insn *i, unsigned size)
 {
-    struct pushes all = {.rsp = p->gpr[REG_RSP]};
-    uint64_t rbp = p->gpr[REG_RBP];
     unsigned level = i->imm >> 16 & 31;
-    add_push(p, &all, rbp, size);
-    uint64_t frame = all.rsp;
-    for (unsigned n = 1; n < level; n++) {
-        rbp = stack_add(p, rbp, -(uint64_t)size);
-        add_push(p, &all, mem_read(p, stack_linear(p, rbp, size, MEM_READ), size), size);
+    uint64_t frame = stack_add(p, p->gpr[REG_RSP], -(uint64_t)size), rsp = 0;
+    for (bool checking = true;; checking = false) {
+        uint64_t rbp = p->gpr[REG_RBP], value = rbp;
+        rsp = p->gpr[REG_RSP];
+        for (unsigned n = 0; n <= level; n++) {
+            if (n == level && level) {
+                value = frame;
+            } else if (n) {
+                rbp = stack_add(p, rbp, -(uint64_t)size);
+                value = mem_read(p, stack_linear(p, rbp, size, MEM_READ), size);
+            }
+            rsp = stack_add(p, rsp, -(uint64_t)size);
+            uint64_t linear = stack_linear(p, rsp, size, MEM_WRITE);
+            if (checking)
+                mem_probe(p, linear, size, MEM_WRITE);
+            else
+                mem_write(p, linear, value, size);
+        }
+        rsp = stack_add(p, rsp, -(i->imm & 0xffff));
+        if (!checking)
+            break;
+        /* A write at the final stack pointer must be possible, though none is made. */
+        mem_probe(p, stack_linear(p, rsp, size, MEM_WRITE), size, MEM_WRITE);
     }
-    if (level)
-        add_push(p, &all, frame, size);
-    /* A write at the final stack pointer must be possible, though none is made. */
-    uint64_t rsp = stack_add(p, all.rsp, -(i->imm & 0xffff));
-    mem_probe(p, stack_linear(p, rsp, size, MEM_WRITE), size, MEM_WRITE);
-    for (unsigned n = 0; n < all.count; n++)
-        mem_write(p, all.linear[n], all.value[n], size);
     reg_write(p, REG_RBP, frame, size);
     p->gpr[REG_RSP] = rsp;
     return i + 1;

@@ -593,6 +593,9 @@ bool generate(struct generator *g, uint64_t at, struct subject *s)
     if (!encode(g, row, s, &l))
         return false;
     const struct insn *i = &s->insn;
+    /* From FS's base 32-bit addresses do not reach the area. */
+    if (i->seg == SEG_FS && i->addrsize == 4)
+        return false;
     random_state(g, &s->state);
     if (i->attr->traits & TRAIT_STACK)
         s->state.gpr[REG_RSP] = pick_address(g, 8, i->attr->op != OP_RET);
