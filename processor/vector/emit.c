@@ -65,7 +65,7 @@ void stub_shape(const struct processor *p, const struct insn *i, struct stub_sha
 {
     const struct insn_attr *a = i->attr;
     unsigned reg = i->modrm >> 3 & 7, rm = i->modrm & 7;
-    bool gpr = has_operand(a, OPERAND_REG) || has_operand(a, OPERAND_RM);
+    bool gpr = has_operand(a, OPERAND_REG) || has_operand(a, OPERAND_RM) || insn_reads_lengths(a);
 
     if (has_operand(a, OPERAND_XMM_REG))
         reg = HOST_XMM_REG;

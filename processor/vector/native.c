@@ -13,7 +13,8 @@ struct operands {
     void *reg, *rm, *v, *extra;
 };
 
-/* Runs STUB on copies of the operands that it may write, so that nothing is visible yet. */
+/* Runs STUB on copies of the operands that it may write, so that nothing is visible yet.  (Of a
+ * general register's slot this copies the neighbours too, which does no harm.) */
 struct trial {
     uint8_t reg[32], rm[32], v[32];
 };

@@ -58,16 +58,10 @@ HANDLER(vector_stmxcsr)
     return i + 1;
 }
 
-/* Outside 64-bit mode only the first eight registers are touched. */
-static unsigned register_count(const struct processor *p)
-{
-    return (p->mode & MODE_DECODE) == DECODE_64 ? 16 : 8;
-}
-
 HANDLER(vector_vzeroupper)
 {
     need_avx(p);
-    for (unsigned n = 0; n < register_count(p); n++)
+    for (unsigned n = 0; n < vector_registers(p); n++)
         p->vector.ymm[n].q[2] = p->vector.ymm[n].q[3] = 0;
     return i + 1;
 }
@@ -75,7 +69,7 @@ HANDLER(vector_vzeroupper)
 HANDLER(vector_vzeroall)
 {
     need_avx(p);
-    memset(p->vector.ymm, 0, register_count(p) * sizeof(p->vector.ymm[0]));
+    memset(p->vector.ymm, 0, vector_registers(p) * sizeof(p->vector.ymm[0]));
     return i + 1;
 }
 

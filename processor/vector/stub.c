@@ -6,7 +6,6 @@
 #include "vector.h"
 
 #include <cpuid.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -58,14 +57,14 @@ static bool map_anonymous(struct vector_stubs *s)
 
 struct vector_stubs *vector_stubs_new(void)
 {
-    void *memory;
-    if (posix_memalign(&memory, _Alignof(struct vector_stubs), sizeof(struct vector_stubs)))
+    /* Pages that are not used are never touched: most processors need few stubs. */
+    struct vector_stubs *s =
+        mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (s == MAP_FAILED)
         return NULL;
-    struct vector_stubs *s = memory;
-    memset(s, 0, sizeof(*s));
     s->features = host_features();
     if (!map_memfd(s) && !map_anonymous(s)) {
-        free(s);
+        munmap(s, sizeof(*s));
         return NULL;
     }
     return s;
@@ -77,7 +76,7 @@ void vector_stubs_free(struct vector_stubs *s)
         return;
     munmap(s->writable, ARENA_BYTES);
     munmap(s->executable, ARENA_BYTES);
-    free(s);
+    munmap(s, sizeof(*s));
 }
 
 static unsigned hash_of(uint64_t key)

@@ -168,6 +168,12 @@ ALWAYS_INLINE void need_vector(struct processor *p, const struct insn *i)
         need_sse(p);
 }
 
+/* Outside 64-bit mode instructions that work on all XMM or YMM registers know only eight. */
+static inline unsigned vector_registers(const struct processor *p)
+{
+    return (p->mode & MODE_DECODE) == DECODE_64 ? 16 : 8;
+}
+
 /* ---------------------------------------------------------------- x87 state */
 
 /* Fields of an FXSAVE image. */
@@ -208,6 +214,11 @@ static inline void put64(uint8_t *b, uint64_t v)
     *(unaligned_u64 *)b = v;
 }
 
+/* FCW as it reads back: reserved bits are 0, bit 6 is 1. */
+static inline uint16_t x87_valid_fcw(uint16_t fcw)
+{
+    return (fcw & 0x1f3f) | 0x40;
+}
 /* An unmasked x87 exception waits to be reported. */
 static inline bool x87_pending(const struct processor *p)
 {

@@ -10,9 +10,7 @@
  */
 #include "vector.h"
 
-#define FCW_INIT     0x37fu
-#define FCW_WRITABLE 0x1f3fu
-#define FCW_ONE      0x40u /* always reads as 1 */
+#define FCW_INIT 0x37fu
 
 void x87_update_summary(uint8_t *image)
 {
@@ -130,7 +128,7 @@ static HANDLER(x87_fldcw)
 {
     need_x87_quiet(p);
     uint16_t fcw = mem_read16(p, insn_linear(p, i, 2, MEM_READ));
-    put16(p->vector.fxsave + FX_FCW, (uint16_t)((fcw & FCW_WRITABLE) | FCW_ONE));
+    put16(p->vector.fxsave + FX_FCW, x87_valid_fcw(fcw));
     x87_update_summary(p->vector.fxsave);
     return i + 1;
 }
@@ -304,7 +302,7 @@ static void environment_take(const struct processor *p, const struct insn *i, ui
             fdp = (fdp & 0xffff) | (get32(from + 24) >> 12 & 0xffff) << 16;
         }
     }
-    put16(image + FX_FCW, (uint16_t)((get16(from) & FCW_WRITABLE) | FCW_ONE));
+    put16(image + FX_FCW, x87_valid_fcw(get16(from)));
     x87_set_top(image, get16(from + step) >> FSW_TOP_SHIFT & 7);
     put16(image + FX_FSW, get16(from + step));
     put16(image + FX_FTW, abridged_tags(get16(from + 2 * step)));

@@ -19,15 +19,6 @@
 #define AREA_BYTES   (AVX_OFFSET + AVX_BYTES)
 #define COMPACTED    BIT(63)
 
-static bool wide_registers(const struct processor *p)
-{
-    return (p->mode & MODE_DECODE) == DECODE_64;
-}
-static unsigned register_count(const struct processor *p)
-{
-    return wide_registers(p) ? 16 : 8;
-}
-
 /* ---------------------------------------------------------------- components */
 
 /* x87 to and from the first 160 bytes but MXCSR.  Without REX.W the pointers are 32 bits wide, with
@@ -46,7 +37,7 @@ static void take_x87(struct processor *p, const uint8_t *from, bool rexw)
 {
     uint8_t *image = p->vector.fxsave;
     memcpy(image, from, FX_MXCSR);
-    put16(image + FX_FCW, (uint16_t)((get16(from + FX_FCW) & 0x1f3f) | 0x40));
+    put16(image + FX_FCW, x87_valid_fcw(get16(from + FX_FCW)));
     put16(image + FX_FTW, from[FX_FTW]);
     put16(image + FX_FOP, get16(from + FX_FOP) & 0x7ff);
     if (!rexw) {
@@ -131,13 +122,13 @@ static uint64_t area_linear(struct processor *p, const struct insn *i, unsigned 
 HANDLER(vector_fxsave)
 {
     uint8_t image[LEGACY_BYTES];
-    unsigned end = FX_XMM + 16 * register_count(p);
+    unsigned end = FX_XMM + 16 * vector_registers(p);
 
     need_fxsave(p);
     uint64_t linear = area_linear(p, i, LEGACY_BYTES, 16, MEM_WRITE);
     put_x87(p, image, i->opsize == 8);
     put_mxcsr(p, image);
-    put_halves(p, image + FX_XMM, register_count(p), false);
+    put_halves(p, image + FX_XMM, vector_registers(p), false);
     mem_probe(p, linear, LEGACY_BYTES, MEM_WRITE);
     mem_write_bytes(p, linear, image, end); /* the rest is left as it is */
     return i + 1;
@@ -155,7 +146,7 @@ HANDLER(vector_fxrstor)
         raise_gp(p);
     take_x87(p, image, i->opsize == 8);
     p->vector.mxcsr = mxcsr;
-    take_halves(p, image + FX_XMM, register_count(p), false);
+    take_halves(p, image + FX_XMM, vector_registers(p), false);
     return i + 1;
 }
 
@@ -184,7 +175,7 @@ static void store_components(struct processor *p, const struct insn *i, uint64_t
                              uint64_t components, bool mxcsr)
 {
     uint8_t image[AREA_BYTES];
-    unsigned bytes = 16 * register_count(p);
+    unsigned bytes = 16 * vector_registers(p);
 
     put_x87(p, image, i->opsize == 8);
     put_mxcsr(p, image);
@@ -195,11 +186,11 @@ static void store_components(struct processor *p, const struct insn *i, uint64_t
     if (components & XFEATURE_X87)
         mem_write_bytes(p, linear + FX_ST, image + FX_ST, FX_X87_END - FX_ST);
     if (components & XFEATURE_SSE) {
-        put_halves(p, image + FX_XMM, register_count(p), false);
+        put_halves(p, image + FX_XMM, vector_registers(p), false);
         mem_write_bytes(p, linear + FX_XMM, image + FX_XMM, bytes);
     }
     if (components & XFEATURE_AVX) {
-        put_halves(p, image + AVX_OFFSET, register_count(p), true);
+        put_halves(p, image + AVX_OFFSET, vector_registers(p), true);
         mem_write_bytes(p, linear + AVX_OFFSET, image + AVX_OFFSET, bytes);
     }
 }
@@ -279,7 +270,7 @@ static bool header_valid(const uint8_t *header, uint64_t allowed, bool superviso
 static void take_components(struct processor *p, const uint8_t *image, uint64_t rfbm, bool rexw)
 {
     uint64_t bv = get64(image + XSTATE_BV);
-    unsigned count = register_count(p);
+    unsigned count = vector_registers(p);
 
     if (rfbm & XFEATURE_X87) {
         if (bv & XFEATURE_X87)
@@ -308,7 +299,7 @@ static const struct insn *restore(struct processor *p, const struct insn *i, boo
     if (rfbm)
         mem_read_bytes(p, linear, image, LEGACY_BYTES);
     if (present & XFEATURE_AVX)
-        mem_read_bytes(p, linear + AVX_OFFSET, image + AVX_OFFSET, 16 * register_count(p));
+        mem_read_bytes(p, linear + AVX_OFFSET, image + AVX_OFFSET, 16 * vector_registers(p));
 
     /* The standard format loads MXCSR with SSE or AVX whatever XSTATE_BV says; in the compacted one
      * it is part of SSE state. */

@@ -519,6 +519,15 @@ static void test_legacy_mode(void)
     g_assert_cmpuint(RUN32(0xc4, 0xe1, 0xfb, 0x2a, 0xcb), ==, NATIVE_NO_FAULT); /* vcvtsi2sd */
     double expected = 0x55555555;
     g_assert_cmpmem(v->ymm[1].b, 8, &expected, 8);
+    /* VPCMPESTRI's lengths are EAX and EDX even with VEX.W = 1. */
+    memset(v->ymm[0].b, 'a', 16);
+    memset(v->ymm[1].b, 'a', 16);
+    v->ymm[1].b[5] = 'b'; /* behind the third */
+    fix.p->gpr[REG_RAX] = 0xffffffff00000003;
+    fix.p->gpr[REG_RDX] = 0xffffffff00000003;
+    g_assert_cmpuint(RUN32(0xc4, 0xe3, 0xf9, 0x61, 0xc1, 0x18), ==, NATIVE_NO_FAULT);
+    g_assert_cmpuint(fix.p->gpr[REG_RCX], ==, 16); /* no byte of three differs */
+    v->ymm[0].q[0] = 0x55555555;
     /* FXSAVE leaves the upper registers' place alone. */
     fix.p->gpr[REG_RBX] = AREA;
     memset(fix.native->data, 0x33, 512);
