@@ -126,17 +126,12 @@ static bool take_opcode(struct cursor *c, const struct entry **entry)
     c->map = MAP_ONE;
     if (likely(b != 0x0f)) {
         *entry = &opcodes_one[b];
-        if (likely(b != 0xc4 && b != 0xc5 && b != 0x62))
+        if (likely(b != 0xc4 && b != 0xc5))
             return true;
         if (c->at == c->end)
             return false;
-        /* Outside 64-bit mode a memory operand means LES, LDS and BOUND. */
-        if (c->mode != DECODE_64 && *c->at < 0xc0)
-            return true;
-        if (b != 0x62)
-            return take_vex(c, b, entry);
-        *entry = NULL; /* EVEX */
-        return true;
+        /* Outside 64-bit mode a memory operand means LES and LDS. */
+        return (c->mode != DECODE_64 && *c->at < 0xc0) || take_vex(c, b, entry);
     }
     if (c->at == c->end)
         return false;
@@ -160,10 +155,11 @@ static unsigned plain_opsize(const struct cursor *c)
     return (c->mode == DECODE_16) == !(c->prefixes & PREFIX_66) ? 2 : 4;
 }
 
-/* Follows the selections of an entry to its row; NULL when it has none.  False when the bytes end
- * before a ModRM that is needed. */
-static bool find_row(const struct cursor *c, const struct entry *e, const struct row **row)
+/* Follows the selections of an entry to its row.  When there is none *row is NULL, and a ModRM that
+ * has been looked at counts as taken.  False when the bytes end before a ModRM that is needed. */
+static bool find_row(struct cursor *c, const struct entry *e, const struct row **row)
 {
+    bool modrm_seen = false;
     for (;;) {
         unsigned n;
         switch (e->select) {
@@ -175,6 +171,7 @@ static bool find_row(const struct cursor *c, const struct entry *e, const struct
         case SELECT_MOD:
             if (c->at == c->end)
                 return false;
+            modrm_seen = true;
             n = *c->at;
             n = e->select == SELECT_REG ? (n >> 3) & 7 : e->select == SELECT_RM ? n & 7 : n >= 0xc0;
             break;
@@ -210,6 +207,7 @@ static bool find_row(const struct cursor *c, const struct entry *e, const struct
             break;
         default:
             *row = NULL;
+            c->at += modrm_seen;
             return true;
         }
         e = &e->table[n];

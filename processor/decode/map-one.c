@@ -126,7 +126,7 @@ const struct entry opcodes_one[256] = {
                      SETS(RSP | MEMORY)),
     [0x61] = GENERAL("popa", POPA, OPS0, TRAITS(TRAIT_STACK | TRAIT_NO64), USES(RSP | MEMORY),
                      SETS(ALL_GPR8)),
-    /* The decoder has told EVEX from BOUND before it comes here. */
+    /* What would be EVEX, a register operand or 64-bit mode, is #UD. */
     [0x62] = BY_OPSIZE(SYSTEM("bound", BOUND, TRAIT_NO64, OPS2(R(Gv), R(Md))),
                        SYSTEM("bound", BOUND, TRAIT_NO64, OPS2(R(Gv), R(Mq))), INVALID),
     [0x63] = BY_MODE64(SYSTEM("arpl", ARPL, TRAIT_PROTECTED, OPS2(RW(Ew), R(Gw)), WRITES(ZF)),
