@@ -17,37 +17,27 @@ const struct cpuid_bit cpuid_tsc_adjust = {7, 0, CPUID_EBX, 1};
 const struct cpuid_bit cpuid_arch_capabilities = {7, 0, CPUID_EDX, 29};
 const struct cpuid_bit cpuid_pv_unhalt = {KVM_CPUID_FEATURES, 0, CPUID_EAX, KVM_FEATURE_PV_UNHALT};
 
-/* CR4 and EFER bits that exist when the guest's CPUID has a feature. */
+/* CR4 and EFER bits that exist only when the guest's CPUID has a feature.  The features behind the
+ * other bits of CR4 are in every processor of 64 bits; as on Linux, CPUID cannot take them away. */
 static const struct {
     uint64_t bits;
     struct cpuid_bit needs;
 } cr4_bits[] =
     {
-        {CR4_VME | CR4_PVI, {1, 0, CPUID_EDX, 1}},
-        {CR4_TSD, {1, 0, CPUID_EDX, 4}},
-        {CR4_DE, {1, 0, CPUID_EDX, 2}},
-        {CR4_PSE, {1, 0, CPUID_EDX, 3}},
-        {CR4_PAE, {1, 0, CPUID_EDX, 6}},
-        {CR4_PGE, {1, 0, CPUID_EDX, 13}},
-        {CR4_OSFXSR, {1, 0, CPUID_EDX, 24}},
-        {CR4_OSXMMEXCPT, {1, 0, CPUID_EDX, 25}},
-        {CR4_PCIDE, {1, 0, CPUID_ECX, 17}},
-        {CR4_OSXSAVE, {1, 0, CPUID_ECX, 26}},
-        {CR4_FSGSBASE, {7, 0, CPUID_EBX, 0}},
-        {CR4_SMEP, {7, 0, CPUID_EBX, 7}},
-        {CR4_SMAP, {7, 0, CPUID_EBX, 20}},
-        {CR4_UMIP, {7, 0, CPUID_ECX, 2}},
+        {CR4_PCIDE, {1, 0, CPUID_ECX, 17}},   {CR4_OSXSAVE, {1, 0, CPUID_ECX, 26}},
+        {CR4_FSGSBASE, {7, 0, CPUID_EBX, 0}}, {CR4_SMEP, {7, 0, CPUID_EBX, 7}},
+        {CR4_SMAP, {7, 0, CPUID_EBX, 20}},    {CR4_UMIP, {7, 0, CPUID_ECX, 2}},
 },
   efer_bits[] = {
       {EFER_SCE, {0x80000001, 0, CPUID_EDX, 11}},
       {EFER_NXE, {0x80000001, 0, CPUID_EDX, 20}},
       {EFER_LME | EFER_LMA, {0x80000001, 0, CPUID_EDX, 29}},
 };
-#define CR4_ALWAYS (CR4_MCE | CR4_PCE)
+#define CR4_ALWAYS                                                                                 \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |      \
+     CR4_OSFXSR | CR4_OSXMMEXCPT)
 #define CR4_KNOWN                                                                                  \
-    (CR4_ALWAYS | CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE |             \
-     CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_PCIDE | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP |  \
-     CR4_UMIP)
+    (CR4_ALWAYS | CR4_PCIDE | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_UMIP)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
 /* ---------------------------------------------------------------- lookup */

@@ -80,7 +80,7 @@ long mce_inject(struct vcpu *v, const struct kvm_x86_mce *mce)
     return 0;
 }
 
-int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value)
+int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
 {
     switch (index) {
     case 0x179:
@@ -90,7 +90,7 @@ int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value)
         *value = v->msr.mcg_status;
         return 0;
     case 0x17b:
-        if (!(v->msr.mcg_cap & MCG_CTL_P))
+        if (!(v->msr.mcg_cap & MCG_CTL_P) && !host)
             return -EINVAL;
         *value = v->msr.mcg_ctl;
         return 0;

@@ -259,7 +259,7 @@ int msr_get(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
         *value = *mtrr;
         return 0;
     }
-    int r = mce_get_msr(v, index, value);
+    int r = mce_get_msr(v, index, value, host);
     if (r == -ENOENT)
         r = processor_get_msr(v->processor, index, value);
     if (r == -ENOENT && is_empty(index)) {

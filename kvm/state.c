@@ -273,6 +273,7 @@ void state_get_fpu(struct vcpu *v, struct kvm_fpu *f)
     memcpy(f->xmm, l->xmm, sizeof(f->xmm));
 }
 
+/* MXCSR is left alone, as on Linux: programs hand in zeros. */
 long state_set_fpu(struct vcpu *v, const struct kvm_fpu *f)
 {
     struct kvm_xsave image;

@@ -203,7 +203,7 @@ int kvmclock_write_msr(struct vcpu *v, uint32_t index, uint64_t value);
 long mce_setup(struct vcpu *v, uint64_t mcg_cap);
 long mce_inject(struct vcpu *v, const struct kvm_x86_mce *mce);
 /* MSRs 0x179 to 0x17b and 0x400 up; results as msr_get. */
-int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value);
+int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value, bool host);
 int mce_set_msr(struct vcpu *v, uint32_t index, uint64_t value, bool host);
 
 #endif
