@@ -3,7 +3,8 @@
  * Linux's own irqchip as the oracle of ours: the same random states, lines, messages and MSR writes
  * go to both, and must give the same results and states.  No guest is run.  Skipped without
  * /dev/kvm.  Left out is what differs on purpose: lowest-priority arbitration, illegal vectors
- * (Linux does not report errors), GSI 8 (Linux tracks its EOIs for a status of its own).
+ * (Linux does not report errors), the PIC's special mask mode (Linux has none), GSI 8 (Linux tracks
+ * its EOIs for a status of its own).
  */
 #include "irqchip-fixture.h"
 
@@ -30,12 +31,9 @@ static int result(int r)
 /* Linux checks x2APIC against the vCPU's CPUID. */
 static void copy_cpuid(struct pair *p)
 {
-    struct {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entry[256];
-    } *cpuid = g_malloc0(sizeof(*cpuid));
+    struct kvm_cpuid2 *cpuid = g_malloc0(sizeof(*cpuid) + 256 * sizeof(cpuid->entries[0]));
 
-    cpuid->head.nent = 256;
+    cpuid->nent = 256;
     g_assert_cmpint(ioctl(p->system, KVM_GET_SUPPORTED_CPUID, cpuid), ==, 0);
     for (unsigned i = 0; i < CPUS; i++)
         g_assert_cmpint(ioctl(p->vcpu[i], KVM_SET_CPUID2, cpuid), ==, 0);
@@ -275,31 +273,27 @@ static void test_messages(void)
     pair_free(&p);
 }
 
-static int set_msr(int vcpu, uint32_t index, uint64_t value)
+/* KVM_SET_MSRS or KVM_GET_MSRS of one MSR. */
+static int one_msr(int vcpu, unsigned long request, uint32_t index, uint64_t *value)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } m = {.head.nmsrs = 1, .entry = {.index = index, .data = value}};
+    union {
+        struct kvm_msrs list;
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+    } m = {.list.nmsrs = 1};
+    struct kvm_msr_entry *entry = m.list.entries;
+    int done;
 
-    return ioctl(vcpu, KVM_SET_MSRS, &m) == 1 ? 0 : -EINVAL;
-}
-
-static int get_msr(int vcpu, uint32_t index, uint64_t *value)
-{
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } m = {.head.nmsrs = 1, .entry = {.index = index}};
-    int got = ioctl(vcpu, KVM_GET_MSRS, &m);
-
-    *value = m.entry.data;
-    return got == 1 ? 0 : -EINVAL;
+    entry->index = index;
+    entry->data = *value;
+    done = ioctl(vcpu, request, &m);
+    *value = entry->data;
+    return done == 1 ? 0 : -EINVAL;
 }
 
 static void set_both(struct pair *p, unsigned cpu, uint32_t index, uint64_t value)
 {
-    int theirs = set_msr(p->vcpu[cpu], index, value);
+    uint64_t argument = value;
+    int theirs = one_msr(p->vcpu[cpu], KVM_SET_MSRS, index, &argument);
     int ours = lapic_set_msr(p->ours.cpu[cpu].lapic, index, value, true);
 
     if (ours != theirs)
@@ -359,7 +353,7 @@ static void test_x2apic(void)
     for (unsigned i = 0; i < CPUS; i++) {
         for (uint32_t index = 0x800; index < 0x840; index++) {
             uint64_t theirs = 0, ours = 0;
-            int error = get_msr(p.vcpu[i], index, &theirs);
+            int error = one_msr(p.vcpu[i], KVM_GET_MSRS, index, &theirs);
             if (lapic_get_msr(p.ours.cpu[i].lapic, index, &ours, true) != error)
                 g_error("reading MSR 0x%x: Linux's %d", index, error);
             if (!error && ours != theirs)
@@ -411,19 +405,18 @@ static void test_states(void)
 static void test_routing_errors(void)
 {
     struct pair p;
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry[6];
-    } r;
+    struct kvm_irq_routing *r;
+    const size_t bytes = sizeof(*r) + 6 * sizeof(r->entries[0]);
 
     if (!pair_init(&p))
         return;
+    r = g_malloc(bytes);
     for (unsigned round = 0; round < 20 * ROUNDS; round++) {
-        memset(&r, 0, sizeof(r));
-        r.head.nr = below(6);
-        r.head.flags = below(50) == 0;
-        for (unsigned i = 0; i < r.head.nr; i++) {
-            struct kvm_irq_routing_entry *e = &r.entry[i];
+        memset(r, 0, bytes);
+        r->nr = below(6);
+        r->flags = below(50) == 0;
+        for (unsigned i = 0; i < r->nr; i++) {
+            struct kvm_irq_routing_entry *e = &r->entries[i];
             e->gsi = below(12) ? below(8) : 4090 + below(10);
             e->flags = below(50) == 0;
             if (below(2)) {
@@ -437,10 +430,11 @@ static void test_routing_errors(void)
                     e->u.irqchip.pin = below(9);
             }
         }
-        int theirs = result(ioctl(p.vm, KVM_SET_GSI_ROUTING, &r));
-        int ours = irqchip_set_routing(p.ours.chip, r.entry, r.head.nr, r.head.flags);
+        int theirs = result(ioctl(p.vm, KVM_SET_GSI_ROUTING, r));
+        int ours = irqchip_set_routing(p.ours.chip, r->entries, r->nr, r->flags);
         g_assert_cmpint(ours, ==, theirs);
     }
+    g_free(r);
     pair_free(&p);
 }
 

@@ -498,6 +498,83 @@ static void test_wide_ids(void)
     board_free(&b);
 }
 
+/* ---------------------------------------------------------------- threads */
+
+#define RING_CPUS  4
+#define RING_TURNS 2000
+
+struct ring {
+    struct board b;
+    _Atomic unsigned passes, levels;
+    _Atomic bool stop;
+};
+struct ring_cpu {
+    struct ring *ring;
+    unsigned cpu;
+};
+
+/* A CPU that passes each 0x50 on to the next one and lowers the line of each 0x60. */
+static gpointer ring_thread(gpointer opaque)
+{
+    const struct ring_cpu *me = opaque;
+    struct ring *r = me->ring;
+    struct lapic *l = r->b.cpu[me->cpu].lapic;
+
+    while (!r->stop) {
+        int vector = lapic_accept(l);
+        if (vector == 0x50) {
+            r->passes++;
+            apic_write(&r->b, me->cpu, R_ICR2, (me->cpu + 1) % RING_CPUS << 24);
+            apic_write(&r->b, me->cpu, R_ICR, 0x50);
+        } else if (vector == 0x60) {
+            irqchip_set_line(r->b.chip, IRQ_SOURCE_USER, 20, false);
+            r->levels++;
+        }
+        if (vector >= 0)
+            apic_write(&r->b, me->cpu, R_EOI, 0);
+        else
+            g_thread_yield();
+    }
+    return NULL;
+}
+
+/* CPUs in threads, a timer each, and lines from outside: no interrupt may be lost. */
+static void test_threads(void)
+{
+    struct ring *r = g_new0(struct ring, 1);
+    struct ring_cpu cpu[RING_CPUS];
+    GThread *thread[RING_CPUS];
+    unsigned raised = 0;
+
+    board_init(&r->b, RING_CPUS);
+    for (unsigned i = 0; i < RING_CPUS; i++) {
+        apic_enable(&r->b, i);
+        apic_write(&r->b, i, R_LVTT, 0x20041);
+        apic_write(&r->b, i, R_TMICT, 150000);
+        cpu[i] = (struct ring_cpu){r, i};
+    }
+    ioapic_set_entry(&r->b, 20, 0x8000 | 0x60 | 1ull << 56);
+    for (unsigned i = 0; i < RING_CPUS; i++)
+        thread[i] = g_thread_new("cpu", ring_thread, &cpu[i]);
+    g_assert_cmpint(msi(&r->b, 0, 0x50), ==, 1);
+    for (unsigned turn = 0; turn < 200000 && r->passes < RING_TURNS; turn++) {
+        if (r->levels == raised) {
+            raised++;
+            irqchip_set_line(r->b.chip, IRQ_SOURCE_USER, 20, true);
+        }
+        g_usleep(100);
+    }
+    g_assert_cmpuint(r->passes, >=, RING_TURNS);
+    for (unsigned turn = 0; turn < 200000 && r->levels < raised; turn++)
+        g_usleep(100);
+    g_assert_cmpuint(r->levels, ==, raised);
+    r->stop = true;
+    for (unsigned i = 0; i < RING_CPUS; i++)
+        g_thread_join(thread[i]);
+    board_free(&r->b);
+    g_free(r);
+}
+
 void add_lapic_tests(void)
 {
     g_test_add_func("/irqchip/lapic/registers", test_registers);
@@ -511,4 +588,5 @@ void add_lapic_tests(void)
     g_test_add_func("/irqchip/lapic/deadline", test_deadline);
     g_test_add_func("/irqchip/lapic/state", test_state);
     g_test_add_func("/irqchip/lapic/wide-ids", test_wide_ids);
+    g_test_add_func("/irqchip/lapic/threads", test_threads);
 }
