@@ -30,14 +30,16 @@ static uint64_t used_bytes(const struct virtqueue *q)
     return RING_ENTRIES + USED_ENTRY * q->size + 2; /* available_event */
 }
 
+/* Indices and events are what both sides wait for: each stores its own and then looks at the
+ * other's, so all are sequentially consistent, lest both look too early. */
 static uint16_t load16(const uint8_t *p)
 {
-    return __atomic_load_n((const uint16_t *)(const void *)p, __ATOMIC_ACQUIRE);
+    return __atomic_load_n((const uint16_t *)(const void *)p, __ATOMIC_SEQ_CST);
 }
 
 static void store16(uint8_t *p, uint16_t value)
 {
-    __atomic_store_n((uint16_t *)(void *)p, value, __ATOMIC_RELEASE);
+    __atomic_store_n((uint16_t *)(void *)p, value, __ATOMIC_SEQ_CST);
 }
 
 static void store32(uint8_t *p, uint32_t value)
@@ -184,7 +186,6 @@ bool virtqueue_pop(struct virtqueue *q, struct virtio_chain *c)
     if (index == q->next_available) {
         ask_for_notification(q);
         /* The driver may have added something before it could see that. */
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
         index = load16(q->available_ring + RING_INDEX);
         if (index == q->next_available)
             return false;
@@ -253,7 +254,6 @@ void virtqueue_flush(struct virtqueue *q)
     /* The index, and the entries up to the last one changed; when they wrap, the whole ring. */
     unsigned end = first + count <= q->size ? first + count : q->size;
     ram_written(machine_of(q), q->used, RING_ENTRIES + (uint64_t)USED_ENTRY * end);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (wants_interrupt(q))
         virtio_interrupt(q->device, q->vector, VIRTIO_PCI_ISR_QUEUE);
 }
