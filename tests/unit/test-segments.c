@@ -314,6 +314,41 @@ static void test_call_gate_64(void)
     guest_free(g);
 }
 
+/* Through a gate to the same level, by CALL and by JMP. */
+GUEST_CODE(32, code_gate_same, "lcall $0x90, $0\n 1: mov %esp, %edi\n hlt");
+static void test_call_gate_same(void)
+{
+    struct guest *g = GUEST(32, code_gate_same);
+    uint64_t gate = (uint64_t)CODE32 << 16 | 0x8cull << 40;
+    guest_gdt(g, CALL_GATE, (CODE + 7) | gate);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[7], ==, STACK0 - 8);
+    g_assert_cmphex(guest_read(g, STACK0 - 8, 4), ==, CODE + 7);
+    guest_free(g);
+
+    static const struct {
+        uint16_t code;
+        unsigned access;
+        unsigned vector;
+        uint32_t error;
+    } rows[] = {
+        {CODE32, 0x0c, VECTOR_NP, CALL_GATE & ~3},
+        {0, 0x8c, VECTOR_GP, 0},
+        {OUTSIDE, 0x8c, VECTOR_GP, OUTSIDE},
+        {DATA0, 0x8c, VECTOR_GP, DATA0},
+        {USER_CODE32, 0x8c, VECTOR_GP, USER_CODE32 & ~3},
+        {NOT_PRESENT_CODE, 0x8c, VECTOR_NP, NOT_PRESENT_CODE},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        g = GUEST(32, code_gate_same);
+        guest_gdt(g, CALL_GATE,
+                  CODE | (uint64_t)rows[n].code << 16 | (uint64_t)rows[n].access << 40);
+        guest_faults_with(g, rows[n].vector, 0, rows[n].error);
+        guest_free(g);
+    }
+}
+
 /* ---------------------------------------------------------------- fast system calls */
 
 GUEST_CODE(64, code_syscall, "syscall\n ud2\n 1: hlt\n sysretq\n");
@@ -436,6 +471,7 @@ int main(int argc, char **argv)
     g_test_add_func("/far/call", test_far_call);
     g_test_add_func("/far/faults", test_far_faults);
     g_test_add_func("/far/gate-32", test_call_gate_32);
+    g_test_add_func("/far/gate-same", test_call_gate_same);
     g_test_add_func("/far/gate-64", test_call_gate_64);
     g_test_add_func("/syscall/64", test_syscall);
     g_test_add_func("/syscall/compatibility", test_syscall_compat);

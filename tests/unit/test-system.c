@@ -216,6 +216,69 @@ static void test_cr_intercepts(void)
     guest_free(g);
 }
 
+/* PAE paging: the PDPTE registers are loaded, and checked, by MOV CR3 and by turning paging on. */
+GUEST_CODE(32, code_pae,
+           "mov %ebx, %cr3\n mov $0x20, %eax\n mov %eax, %cr4\n"
+           "mov $0x80000001, %eax\n mov %eax, %cr0\n mov 0x40000000, %ecx\n"
+           "mov %edx, %cr3\n hlt");
+static void test_pae(void)
+{
+    struct guest *g = GUEST(32, code_pae);
+    g->p->gpr[3] = PAGE_TABLES;
+    g->p->gpr[2] = PAGE_TABLES + 0x20;
+    guest_write(g, PAGE_TABLES, (PAGE_TABLES + 0x1000) | 1, 8);
+    guest_write(g, PAGE_TABLES + 8, (PAGE_TABLES + 0x1000) | 1, 8);
+    guest_write(g, PAGE_TABLES + 0x20, (PAGE_TABLES + 0x1000) | 1 | 2, 8); /* reserved bit 1 */
+    guest_write(g, PAGE_TABLES + 0x1000, 0xe7, 8);
+    guest_write(g, 0, 0x12345678, 4);
+    guest_faults_with(g, VECTOR_GP, 25, 0);
+    g_assert_cmphex(g->p->gpr[1], ==, 0x12345678);
+    g_assert_cmphex(g->p->cr3, ==, PAGE_TABLES);
+    g_assert_cmphex(g->p->pdpte[1], ==, (PAGE_TABLES + 0x1000) | 1);
+    guest_free(g);
+
+    g = GUEST(32, code_pae);
+    g->p->gpr[3] = PAGE_TABLES + 0x20;
+    guest_write(g, PAGE_TABLES + 0x20, 3, 8);
+    guest_faults_with(g, VECTOR_GP, 16, 0); /* MOV to CR0 */
+    g_assert_false(g->p->cr0 & CR0_PG);
+    guest_free(g);
+}
+
+static void test_xcr0(void)
+{
+    struct guest *g = GUEST(64, code_hlt);
+    g_assert_cmpint(processor_set_xcr0(g->p, 7), ==, 0);
+    g_assert_cmpint(processor_set_xcr0(g->p, 3), ==, 0);
+    g_assert_cmpint(processor_set_xcr0(g->p, 6), ==, -22); /* without x87 */
+    g_assert_cmpint(processor_set_xcr0(g->p, 5), ==, -22); /* AVX without SSE */
+    g_assert_cmpint(processor_set_xcr0(g->p, 0xe7), ==, -22);
+    g_assert_cmphex(g->p->vector.xcr0, ==, 3);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_dr, "mov %rax, %dr4\n hlt");
+static void test_debug_registers(void)
+{
+    struct guest *g = GUEST(64, code_dr);
+    g->p->gpr[0] = 0xffffffff;
+    guest_halts(g);
+    g_assert_cmphex(g->p->dr6, ==, 0xffffefff);
+    g->p->cr4 |= CR4_DE; /* no aliases */
+    g->p->rip = CODE;
+    guest_faults(g, VECTOR_UD, 0);
+    guest_free(g);
+    g = GUEST(64, code_dr);
+    g->p->gpr[0] = 1ull << 32;
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    g->p->vmcs.cpu_based_controls |= CPU_MOV_DR_EXITING;
+    processor_controls_changed(g->p);
+    g->p->rip = CODE;
+    guest_exit(g, EXIT_REASON_DR_ACCESS);
+    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, 4);
+    guest_free(g);
+}
+
 static void test_msrs(void)
 {
     static const struct {
@@ -491,6 +554,9 @@ int main(int argc, char **argv)
     g_test_add_func("/control/lmsw", test_lmsw);
     g_test_add_func("/control/invalidate", test_invalidate);
     g_test_add_func("/control/invpcid", test_invpcid);
+    g_test_add_func("/control/pae", test_pae);
+    g_test_add_func("/control/xcr0", test_xcr0);
+    g_test_add_func("/control/debug", test_debug_registers);
     g_test_add_func("/msr/values", test_msrs);
     g_test_add_func("/msr/bitmap", test_msr_bitmap);
     g_test_add_func("/msr/tsc", test_tsc);
