@@ -333,8 +333,8 @@ void lapic_free(struct lapic *l)
 {
     if (!l)
         return;
-    lapic_timer_free(l);
     apic_map_remove(l->chip, l); /* senders may still hold a pointer: freed with the chip */
+    lapic_timer_free(l);         /* waits for the helper thread: it makes no more calls for L */
 }
 
 void lapic_set_bsp(struct lapic *l, bool bsp)

@@ -19,6 +19,8 @@ struct lapic;
  * id; BSP says whether APIC_BASE shows the bootstrap processor (and LINT0 takes the PIC at reset).
  * Returns NULL with errno EEXIST (the id is taken), EINVAL (id above 4095), ENOMEM. */
 struct lapic *lapic_new(struct irqchip *chip, void *vcpu, uint32_t id, bool bsp);
+/* Disconnects and frees it; on return no helper thread calls services for its vCPU any more.  Other
+ * vCPUs must not run, or not have been able to know of it. */
 void lapic_free(struct lapic *l);
 /* RESET, or INIT (which keeps APIC_BASE and, in x2APIC mode, the id). */
 void lapic_reset(struct lapic *l, bool init);

@@ -123,18 +123,19 @@ static uint16_t visible_count(const struct channel *c, uint64_t now)
 
 /* ---------------------------------------------------------------- channel 0's interrupts */
 
-/* An edge on GSI 0. */
-static void pulse(struct irqchip *chip)
+/* An edge on GSI 0.  False when it is masked everywhere. */
+static bool pulse(struct irqchip *chip)
 {
     unsigned count = atomic_load(&chip->lapic_count);
+    bool heard = route_set_line(chip, IRQ_SOURCE_PIT, PIT_GSI, true) >= 0;
 
-    route_set_line(chip, IRQ_SOURCE_PIT, PIT_GSI, true);
     route_set_line(chip, IRQ_SOURCE_PIT, PIT_GSI, false);
     for (unsigned n = 0; n < count; n++) {
         struct lapic *l = atomic_load(&chip->lapic[n]);
         if (l)
             lapic_pit_tick(l);
     }
+    return heard;
 }
 
 /* Sends the next tick that is due, if the last was handled. */
@@ -146,7 +147,8 @@ static void inject(struct irqchip *chip)
         return;
     pit->backlog--;
     pit->acknowledged = false;
-    pulse(chip);
+    if (!pulse(chip))
+        pit->acknowledged = true; /* nobody will */
 }
 
 static void ticked(void *opaque, uint64_t expirations)
