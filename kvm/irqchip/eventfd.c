@@ -53,13 +53,9 @@ void eventfd_release(struct eventfd_ref *ref)
     ref->fd = -1;
 }
 
-bool eventfd_is(const struct eventfd_ref *ref, int fd)
+bool eventfd_same(const struct eventfd_ref *a, const struct eventfd_ref *b)
 {
-    long long id;
-
-    if (ref->fd < 0 || !identify(fd, &id))
-        return false;
-    return ref->id >= 0 && id >= 0 ? ref->id == id : ref->theirs == fd;
+    return a->id >= 0 && b->id >= 0 ? a->id == b->id : a->theirs == b->theirs;
 }
 
 void eventfd_signal(const struct eventfd_ref *ref)

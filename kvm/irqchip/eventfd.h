@@ -14,8 +14,8 @@ struct eventfd_ref {
 /* Makes *ref a reference to descriptor FD.  -EBADF, -EINVAL (not an eventfd), -EMFILE. */
 int eventfd_hold(struct eventfd_ref *ref, int fd);
 void eventfd_release(struct eventfd_ref *ref);
-/* Whether REF and descriptor FD are the same eventfd. */
-bool eventfd_is(const struct eventfd_ref *ref, int fd);
+/* Whether A and B are the same eventfd. */
+bool eventfd_same(const struct eventfd_ref *a, const struct eventfd_ref *b);
 /* Adds 1. */
 void eventfd_signal(const struct eventfd_ref *ref);
 /* Takes what is there; false if nothing was. */

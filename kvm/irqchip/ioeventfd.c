@@ -95,12 +95,12 @@ static int insert(struct ioeventfd_set *s, const struct ioeventfd *e)
     return 0;
 }
 
-static int take_out(struct ioeventfd_set *s, const struct ioeventfd *e, int fd)
+static int take_out(struct ioeventfd_set *s, const struct ioeventfd *e)
 {
     for (uint32_t i = lower_bound(s, e->bus, e->address); is_at(s, i, e->bus, e->address); i++) {
         struct ioeventfd *o = &s->sorted[i];
         if (o->length != e->length || o->any_data != e->any_data || o->data != e->data ||
-            !eventfd_is(&o->event, fd))
+            !eventfd_same(&o->event, &e->event))
             continue;
         eventfd_release(&o->event);
         s->count--;
@@ -152,7 +152,7 @@ int ioeventfd_assign(struct ioeventfd_set *s, const struct kvm_ioeventfd *args)
         return error;
     pthread_rwlock_wrlock(&s->lock);
     if (args->flags & KVM_IOEVENTFD_FLAG_DEASSIGN)
-        error = take_out(s, &e, args->fd);
+        error = take_out(s, &e);
     else
         error = insert(s, &e);
     pthread_rwlock_unlock(&s->lock);

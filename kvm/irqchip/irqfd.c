@@ -63,11 +63,11 @@ static void irqfd_free(struct irqfd *f)
     free(f);
 }
 
-static bool is_assigned(struct irqchip *chip, int fd)
+static bool is_assigned(struct irqchip *chip, const struct eventfd_ref *event)
 {
     list_for_each(node, &chip->irqfds)
     {
-        if (eventfd_is(&container_of(node, struct irqfd, link)->event, fd))
+        if (eventfd_same(&container_of(node, struct irqfd, link)->event, event))
             return true;
     }
     return false;
@@ -91,7 +91,7 @@ static int assign(struct irqchip *chip, const struct kvm_irqfd *args)
     error = eventfd_hold(&f->event, (int)args->fd);
     if (!error && resample)
         error = eventfd_hold(&f->resample_event, (int)args->resamplefd);
-    if (!error && is_assigned(chip, (int)args->fd))
+    if (!error && is_assigned(chip, &f->event))
         error = -EBUSY;
     if (error) {
         irqfd_free(f);
@@ -138,18 +138,18 @@ static void remove_one(struct irqfd *f)
 /* Removing what is not there is no error, as with Linux. */
 static int deassign(struct irqchip *chip, const struct kvm_irqfd *args)
 {
-    struct eventfd_ref check;
-    int error = eventfd_hold(&check, (int)args->fd);
+    struct eventfd_ref event;
+    int error = eventfd_hold(&event, (int)args->fd);
 
     if (error)
         return error;
-    eventfd_release(&check);
     list_for_each_safe(node, after, &chip->irqfds)
     {
         struct irqfd *f = container_of(node, struct irqfd, link);
-        if (f->gsi == args->gsi && eventfd_is(&f->event, (int)args->fd))
+        if (f->gsi == args->gsi && eventfd_same(&f->event, &event))
             remove_one(f);
     }
+    eventfd_release(&event);
     return 0;
 }
 
