@@ -334,15 +334,14 @@ static void test_scas_cmps(void)
     guest_free(g);
 }
 
-/* A kick stops a long repetition between iterations, at the instruction. */
-static void test_string_kick(void)
+/* Single steps retire one iteration each. */
+static void test_string_step(void)
 {
     struct guest *g = GUEST(64, code_movsb);
     g->p->gpr[REG_RSI] = 0x100000;
     g->p->gpr[REG_RDI] = 0x200000;
     g->p->gpr[REG_RCX] = 3 * PAGE_BYTES;
     uint64_t left = 3 * PAGE_BYTES;
-    /* Single steps retire one iteration each. */
     g->p->vmcs.cpu_based_controls |= CPU_MONITOR_TRAP_FLAG;
     processor_controls_changed(g->p);
     for (unsigned n = 0; n < 3; n++) {
@@ -354,6 +353,21 @@ static void test_string_kick(void)
     processor_controls_changed(g->p);
     guest_halts(g);
     g_assert_cmphex(reg(g, REG_RCX), ==, 0);
+    guest_free(g);
+}
+
+/* A string instruction that writes the code after it. */
+GUEST_CODE(64, code_movs_code, "rep movsb\n 1: ud2\n ud2\n .skip 60, 0x90\n hlt");
+static void test_string_writes_code(void)
+{
+    static const uint8_t replacement[] = {0xff, 0xc0, 0xff, 0xc0}; /* inc %eax, twice */
+    struct guest *g = GUEST(64, code_movs_code);
+    memcpy(g->ram + 0x100000, replacement, sizeof(replacement));
+    g->p->gpr[REG_RSI] = 0x100000;
+    g->p->gpr[REG_RDI] = CODE + 2;
+    g->p->gpr[REG_RCX] = sizeof(replacement);
+    guest_halts(g);
+    g_assert_cmphex(reg(g, REG_RAX), ==, 2);
     guest_free(g);
 }
 
@@ -699,7 +713,8 @@ int main(int argc, char **argv)
     g_test_add_func("/exec/string-addr32", test_string_addr32);
     g_test_add_func("/exec/string-fault", test_string_fault);
     g_test_add_func("/exec/scas-cmps", test_scas_cmps);
-    g_test_add_func("/exec/string-step", test_string_kick);
+    g_test_add_func("/exec/string-step", test_string_step);
+    g_test_add_func("/exec/string-writes-code", test_string_writes_code);
     g_test_add_func("/exec/device-rmw", test_device_rmw);
     g_test_add_func("/exec/device-movs", test_device_movs);
     g_test_add_func("/exec/ports", test_ports);
