@@ -301,6 +301,104 @@ static void test_ioeventfd(void)
     close(wild);
 }
 
+/* ---------------------------------------------------------------- anything a guest may do */
+
+static void random_bytes(void *to, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)to)[i] = (uint8_t)g_test_rand_int();
+}
+
+static void random_state(struct board *b, struct lapic *l)
+{
+    struct kvm_irqchip chip;
+    struct kvm_lapic_state lapic;
+    struct kvm_pit_state2 pit;
+
+    random_bytes(&chip, sizeof(chip));
+    chip.chip_id = (uint32_t)g_test_rand_int_range(0, 3);
+    if (chip.chip_id == KVM_IRQCHIP_IOAPIC)
+        chip.chip.ioapic.base_address = IOAPIC_PAGE;
+    irqchip_set_chip(b->chip, &chip);
+    random_bytes(&lapic, sizeof(lapic));
+    lapic_set_state(l, &lapic);
+    random_bytes(&pit, sizeof(pit));
+    pit_set(b->chip, &pit);
+}
+
+static void random_access(struct board *b, struct lapic *l)
+{
+    static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1,
+                                     0x40, 0x41, 0x42, 0x43, 0x61};
+    static const unsigned sizes[] = {1, 2, 4, 8};
+    bool write = g_test_rand_int() & 1;
+    unsigned size = sizes[g_test_rand_int() & 3];
+    uint8_t data[8];
+    uint64_t value = 0;
+
+    random_bytes(data, sizeof(data));
+    switch (g_test_rand_int() & 3) {
+    case 0:
+        irqchip_pio(b->chip, ports[(uint32_t)g_test_rand_int() % G_N_ELEMENTS(ports)], write,
+                    size & 7, data);
+        break;
+    case 1:
+        irqchip_mmio(b->chip, l, APIC_PAGE + (g_test_rand_int() & 0xfff), write, size, data);
+        irqchip_mmio(b->chip, l, APIC_PAGE + (g_test_rand_int() & 0x3f0), write, 4, data);
+        break;
+    case 2:
+        irqchip_mmio(b->chip, l, IOAPIC_PAGE + (g_test_rand_int() & 0x10), write, size, data);
+        break;
+    default:
+        memcpy(&value, data, sizeof(value));
+        if (g_test_rand_int() & 1)
+            value &= 0x700ff;
+        lapic_set_msr(l, 0x800 + (g_test_rand_int() & 0x3f), value, false);
+        lapic_get_msr(l, 0x800 + (g_test_rand_int() & 0x3f), &value, false);
+        lapic_set_msr(l, 0x80b, 0, false);
+        if ((g_test_rand_int() & 31) == 0)
+            lapic_set_msr(l, 0x1b, 0xfee00000 | (value & 0xc00), true);
+        lapic_set_msr(l, 0x6e0, now_ns() + (value & 0xfffff), false);
+        break;
+    }
+}
+
+/* Whatever guest and user space do, what is offered can be accepted, and is a vector. */
+static void test_anything(void)
+{
+    const struct kvm_pit_config speaker = {.flags = KVM_PIT_SPEAKER_DUMMY};
+    struct board b;
+
+    board_init(&b, 4);
+    g_assert_cmpint(pit_create(b.chip, &speaker), ==, 0);
+    for (unsigned n = 0; n < 100000; n++) {
+        struct lapic *l = b.cpu[g_test_rand_int() & 3].lapic;
+        struct kvm_msi m;
+        int pending;
+        if (n % 500 == 0)
+            random_state(&b, l);
+        random_access(&b, l);
+        random_bytes(&m, sizeof(m));
+        m.flags = 0;
+        m.data &= 0xc7ff;
+        irqchip_signal_msi(b.chip, &m);
+        line(&b, (uint32_t)g_test_rand_int_range(0, 26), g_test_rand_int() & 1);
+        pending = lapic_pending(l);
+        g_assert_cmpint(pending, <=, LAPIC_EXTINT);
+        if (pending >= 0 && pending != LAPIC_EXTINT)
+            g_assert_cmpint(pending, >=, 16);
+        if (pending >= 0 && (g_test_rand_int() & 1)) {
+            int vector = lapic_accept(l), next = lapic_pending(l);
+            g_assert_cmpint(vector, >=, 0);
+            g_assert_cmpint(vector, <=, 255);
+            /* One from the LAPIC is in service now: only a higher class may follow. */
+            if (vector == pending && next >= 0 && next != LAPIC_EXTINT)
+                g_assert_cmpint(next >> 4, >, vector >> 4);
+        }
+    }
+    board_free(&b);
+}
+
 void add_event_tests(void)
 {
     g_test_add_func("/irqchip/routing", test_routing);
@@ -308,4 +406,5 @@ void add_event_tests(void)
     g_test_add_func("/irqchip/irqfd/resample", test_resample);
     g_test_add_func("/irqchip/split", test_split);
     g_test_add_func("/irqchip/ioeventfd", test_ioeventfd);
+    g_test_add_func("/irqchip/anything", test_anything);
 }
