@@ -9,7 +9,7 @@
  * irqchip_services, with the opaque vCPU pointer that lapic_new was given.
  *
  * Threads and locks.  Everything may be called from any thread unless said otherwise.  The order is
- *     irqfd lock -> irqchip lock (PIC, IOAPIC, PIT, routes) -> timer lock.
+ *     irqfd lock -> helper thread -> irqchip lock (PIC, IOAPIC, PIT, routes) -> timer lock.
  * LAPICs have no lock: IRR is set atomically from any thread, the rest belongs to the thread that
  * owns the vCPU.  Services may be called with the irqchip lock held, so they must not wait for a
  * thread that calls in here; a vCPU's own lock may be taken in them, if lapic_pending is the only
@@ -49,8 +49,7 @@ struct irqchip_services {
  * NULL with errno EINVAL).  SERVICES must outlive the chip.  Starts one thread, for timers and
  * irqfds, with all signals blocked.  NULL: errno says why (memory, descriptors, threads). */
 struct irqchip *irqchip_create(const struct irqchip_services *services, bool split, unsigned pins);
-/* All vCPUs have stopped for good.  Frees remaining LAPICs' timers, but not LAPICs (lapic_free
- * first). */
+/* All vCPUs have stopped for good, and lapic_free was called for each LAPIC. */
 void irqchip_free(struct irqchip *chip);
 bool irqchip_is_split(const struct irqchip *chip);
 
