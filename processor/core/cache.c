@@ -103,16 +103,15 @@ static enum decode_mode mode_of(const struct processor *p)
     return (enum decode_mode)(p->mode & MODE_DECODE);
 }
 
-/* Decodes from C's copy at OFFSET into B. */
+/* Decodes from C's copy at OFFSET into B, up to END, where what was marked ends. */
 static void block_fill(struct processor *p, struct code_block *b, struct code_page *c,
-                       unsigned offset)
+                       unsigned offset, unsigned end)
 {
     unsigned at = offset;
     b->count = 0;
-    while (b->count < BLOCK_INSNS && at < PAGE_BYTES) {
+    while (b->count < BLOCK_INSNS && at < end) {
         struct insn *i = &b->insn[b->count];
-        enum decode_result r =
-            insn_decode(c->copy + at, PAGE_BYTES - at, mode_of(p), (uint16_t)at, i);
+        enum decode_result r = insn_decode(c->copy + at, end - at, mode_of(p), (uint16_t)at, i);
         if (r == DECODE_MORE || r == DECODE_TOO_LONG)
             break;
         code_bind(p, i);
@@ -148,10 +147,8 @@ static struct code_block *block_make(struct processor *p, struct code_page *c, u
     b->mode = p->mode & CODE_MODE;
     b->offset = (uint16_t)offset;
     pthread_mutex_lock(&c->lock);
-    block_fill(p, b, c, offset);
+    block_fill(p, b, c, offset, offset + reach);
     pthread_mutex_unlock(&c->lock);
-    if (b->count && b->bytes > reach)
-        code_page_mark(p, c, offset + reach, b->bytes - reach);
     return b->count ? b : NULL;
 }
 
