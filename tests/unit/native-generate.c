@@ -12,6 +12,7 @@ struct source_row {
     unsigned opcode, prefix;
     int group;
     const struct insn_attr *attr;
+    unsigned made;
 };
 
 struct generator {
@@ -184,7 +185,7 @@ static void add_row(void *opaque, enum insn_map map, unsigned opcode, int group,
         (g->only && strcmp(g->only, attr->name) && strcmp(g->only, general ? "general" : "vector")))
         return;
     *rows = realloc(*rows, (*count + 1) * sizeof(**rows));
-    (*rows)[(*count)++] = (struct source_row){map, opcode, prefix, group, attr};
+    (*rows)[(*count)++] = (struct source_row){map, opcode, prefix, group, attr, 0};
 }
 
 struct generator *generator_new(uint64_t seed, const char *only, uint64_t fs_base, uint64_t gs_base)
@@ -585,7 +586,7 @@ static bool place_operand(struct generator *g, struct subject *s, const struct l
 bool generate(struct generator *g, uint64_t at, struct subject *s)
 {
     bool general = g->general_count && (!g->vector_count || chance(g, 55));
-    const struct source_row *row =
+    struct source_row *row =
         general ? &g->general[below(g, g->general_count)] : &g->vector[below(g, g->vector_count)];
     struct layout l;
     memset(s, 0, offsetof(struct subject, state));
@@ -628,5 +629,22 @@ bool generate(struct generator *g, uint64_t at, struct subject *s)
     /* Nothing placed later may have moved the operand. */
     if (s->linear && operand_linear(g, s, at) != s->linear)
         return false;
-    return i->attr == row->attr;
+    if (i->attr != row->attr)
+        return false;
+    row->made++;
+    return true;
+}
+
+unsigned generator_missed(const struct generator *g, const char **example)
+{
+    unsigned missed = 0;
+    for (unsigned n = 0; n < generator_rows(g); n++) {
+        const struct source_row *row =
+            n < g->general_count ? &g->general[n] : &g->vector[n - g->general_count];
+        if (row->made)
+            continue;
+        missed++;
+        *example = row->attr->name;
+    }
+    return missed;
 }

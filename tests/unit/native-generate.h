@@ -28,6 +28,8 @@ struct generator *generator_new(uint64_t seed, const char *only, uint64_t fs_bas
                                 uint64_t gs_base);
 void generator_free(struct generator *g);
 unsigned generator_rows(const struct generator *g);
+/* How many rows no instruction was made of yet, and the name of one. */
+unsigned generator_missed(const struct generator *g, const char **example);
 
 /* Makes an instruction to stand at linear address AT.  False when the attempt came to nothing: try
  * again. */

@@ -388,7 +388,7 @@ static void report(const struct run *r)
 /* ---------------------------------------------------------------- the test */
 
 struct options {
-    uint64_t seed, count;
+    uint64_t seed, count, seconds;
     const char *only;
 };
 
@@ -435,7 +435,8 @@ static void test_against_host(gconstpointer data)
         g_error("--only: no instruction is called %s", o->only);
     g_test_message("seed %" G_GUINT64_FORMAT ", %u rows", o->seed, generator_rows(r->generator));
 
-    while (done < o->count && differences < DIFFERENCES_SHOWN) {
+    int64_t end = g_get_monotonic_time() + (int64_t)o->seconds * G_USEC_PER_SEC;
+    while (done < o->count && differences < DIFFERENCES_SHOWN && g_get_monotonic_time() < end) {
         fill_scratch(r);
         for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
             struct subject *s = &subjects[slot];
@@ -457,7 +458,13 @@ static void test_against_host(gconstpointer data)
     }
     g_test_message("%" G_GUINT64_FORMAT " instructions, %" G_GUINT64_FORMAT " of them faulting",
                    done, faults);
+    const char *example = NULL;
+    unsigned missed = generator_missed(r->generator, &example);
+    g_test_message("%u rows not among them%s%s", missed, missed ? ", such as " : "",
+                   missed ? example : "");
     g_assert_cmpuint(differences, ==, 0);
+    if (done < o->count)
+        g_test_incomplete("the time ran out first");
     generator_free(r->generator);
     guest_close(&r->guest);
     g_free(subjects);
@@ -474,6 +481,8 @@ static void take_options(int *argc, char **argv, struct options *o)
             o->seed = g_ascii_strtoull(argv[++n], NULL, 0);
         else if (more && !strcmp(argv[n], "--count"))
             o->count = g_ascii_strtoull(argv[++n], NULL, 0);
+        else if (more && !strcmp(argv[n], "--seconds"))
+            o->seconds = g_ascii_strtoull(argv[++n], NULL, 0);
         else if (more && !strcmp(argv[n], "--only"))
             o->only = argv[++n];
         else
@@ -484,7 +493,7 @@ static void take_options(int *argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seed = (uint64_t)g_get_real_time(), .count = 1000000};
+    struct options options = {.seed = (uint64_t)g_get_real_time(), .count = 1000000, .seconds = 60};
     take_options(&argc, argv, &options);
     g_test_init(&argc, &argv, NULL);
     g_test_add_data_func("/native/against-host", &options, test_against_host);
