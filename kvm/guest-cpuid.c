@@ -184,6 +184,7 @@ void cpuid_apply(struct vcpu *v)
     if (!v->cpuid_count)
         bits = v->vm->system->phys_bits;
     p->phys_bits = bits < 32 ? 32 : bits > 52 ? 52 : bits;
+    p->amd = cpuid_vendor_is_amd(v);
 
     uint64_t have = processor_has_feature(FEATURE_AVX) ? 7 : 3;
     e = find(v, 0xd, 0);
