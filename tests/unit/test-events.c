@@ -149,7 +149,7 @@ static void test_selector_faults(void)
     guest_free(g);
 }
 
-GUEST_CODE(64, code_soft, "int3\n int1\n int $0x80\n hlt");
+GUEST_CODE(64, code_soft, "int3\n .byte 0xf1\n int $0x80\n hlt");
 static void test_software_interrupts(void)
 {
     struct guest *g = GUEST(64, code_soft);
@@ -397,6 +397,19 @@ static void test_step_over_exit(void)
     guest_free(g);
 }
 
+/* With DEBUGCTL.BTF only taken branches trap, and the trap clears BTF. */
+GUEST_CODE(64, code_btf, "inc %eax\n jz 1f\n jmp 1f\n ud2\n 1: nop\n hlt");
+static void test_branch_step(void)
+{
+    struct guest *g = GUEST(64, code_btf);
+    g->p->rflags |= FLAG_TF;
+    g_assert_cmpint(processor_set_msr(g->p, 0x1d9, 2), ==, 0);
+    processor_state_changed(g->p);
+    guest_faults(g, VECTOR_DB, 8);
+    g_assert_cmphex(g->p->msr.debugctl, ==, 0);
+    guest_free(g);
+}
+
 GUEST_CODE(64, code_popf_tf, "pushq $0x102\n popfq\n nop\n nop");
 static void test_popf_tf(void)
 {
@@ -498,6 +511,7 @@ int main(int argc, char **argv)
     g_test_add_func("/events/iret-window", test_iret_opens_window);
     g_test_add_func("/debug/single-step", test_single_step);
     g_test_add_func("/debug/step-over-exit", test_step_over_exit);
+    g_test_add_func("/debug/branch-step", test_branch_step);
     g_test_add_func("/debug/popf-tf", test_popf_tf);
     g_test_add_func("/debug/instruction", test_instruction_breakpoint);
     g_test_add_func("/debug/data", test_data_breakpoint);
