@@ -31,6 +31,9 @@ struct memory {
     struct processor *processors;
     unsigned processor_count;
     _Atomic uint64_t epoch; /* counts requests that processors must acknowledge */
+    /* Held for reading by lookups from outside vmx_enter; those inside are waited for by
+     * memory_synchronize.  Lock order: readers, a code page's lock, lock. */
+    pthread_rwlock_t readers;
     pthread_mutex_t exclusive_lock;
     _Atomic bool exclusive;
     _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];

@@ -19,6 +19,7 @@ struct memory *memory_new(void)
     atomic_store(&m->table, empty);
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->exclusive_lock, NULL);
+    pthread_rwlock_init(&m->readers, NULL);
     return m;
 }
 
@@ -48,6 +49,7 @@ void memory_free(struct memory *m)
     }
     pthread_mutex_destroy(&m->lock);
     pthread_mutex_destroy(&m->exclusive_lock);
+    pthread_rwlock_destroy(&m->readers);
     free(m);
 }
 
@@ -177,6 +179,9 @@ int memory_set_slot(struct memory *m, const struct memory_slot *info)
     pthread_mutex_unlock(&m->lock);
 
     memory_synchronize(m);
+    /* Once the lock was had for writing, no reader from outside is on the old table either. */
+    pthread_rwlock_wrlock(&m->readers);
+    pthread_rwlock_unlock(&m->readers);
     free(old_table);
     slot_free(old);
     return 0;
@@ -194,21 +199,26 @@ bool memory_get_slot(struct memory *m, uint32_t id, struct memory_slot *out)
 
 uint8_t *memory_hva(struct memory *m, uint64_t gpa, uint64_t *left)
 {
+    uint8_t *hva = NULL;
+    pthread_rwlock_rdlock(&m->readers);
     struct slot *s = memory_slot_at(m, gpa);
-    if (!s)
-        return NULL;
-    if (left)
-        *left = s->info.size - (gpa - s->info.gpa);
-    return s->info.hva + (gpa - s->info.gpa);
+    if (s) {
+        hva = s->info.hva + (gpa - s->info.gpa);
+        if (left)
+            *left = s->info.size - (gpa - s->info.gpa);
+    }
+    pthread_rwlock_unlock(&m->readers);
+    return hva;
 }
 
 /* ---- copies and reports ---- */
 
-/* Calls STEP for each piece of [gpa, gpa + length) that lies in one page of one slot. */
-static int for_each_piece(struct memory *m, uint64_t gpa, uint64_t length, bool for_write,
-                          void (*step)(struct memory *, struct slot *, uint64_t gpa, unsigned size,
-                                       void *opaque),
-                          void *opaque)
+/* Calls STEP for each piece of [gpa, gpa + length) that lies in one page of one slot.  -EFAULT,
+ * with nothing done, when a byte has no (writable) slot. */
+static int walk_pieces(struct memory *m, uint64_t gpa, uint64_t length, bool for_write,
+                       void (*step)(struct memory *, struct slot *, uint64_t gpa, unsigned size,
+                                    void *opaque),
+                       void *opaque)
 {
     while (length) {
         uint64_t size = PAGE_BYTES - (gpa & PAGE_OFFSET_MASK);
@@ -225,6 +235,21 @@ static int for_each_piece(struct memory *m, uint64_t gpa, uint64_t length, bool 
     return 0;
 }
 
+static int for_each_piece(struct memory *m, uint64_t gpa, uint64_t length, bool for_write,
+                          void (*step)(struct memory *, struct slot *, uint64_t gpa, unsigned size,
+                                       void *opaque),
+                          void *opaque)
+{
+    if (gpa + length < gpa)
+        return -EFAULT;
+    pthread_rwlock_rdlock(&m->readers);
+    int error = walk_pieces(m, gpa, length, for_write, NULL, NULL);
+    if (!error)
+        error = walk_pieces(m, gpa, length, for_write, step, opaque);
+    pthread_rwlock_unlock(&m->readers);
+    return error;
+}
+
 static void step_read(struct memory *m, struct slot *s, uint64_t gpa, unsigned size, void *opaque)
 {
     (void)m;
@@ -235,8 +260,6 @@ static void step_read(struct memory *m, struct slot *s, uint64_t gpa, unsigned s
 
 int memory_read(struct memory *m, uint64_t gpa, void *to, uint64_t length)
 {
-    if (gpa + length < gpa || for_each_piece(m, gpa, length, false, NULL, NULL))
-        return -EFAULT;
     uint8_t *next = to;
     return for_each_piece(m, gpa, length, false, step_read, &next);
 }
@@ -253,14 +276,13 @@ static void step_write(struct memory *m, struct slot *s, uint64_t gpa, unsigned 
 
 int memory_write(struct memory *m, uint64_t gpa, const void *from, uint64_t length)
 {
-    if (gpa + length < gpa || for_each_piece(m, gpa, length, true, NULL, NULL))
-        return -EFAULT;
     const uint8_t *next = from;
     return for_each_piece(m, gpa, length, true, step_write, &next);
 }
 
 void memory_written(struct memory *m, uint64_t gpa, uint64_t length)
 {
+    pthread_rwlock_rdlock(&m->readers);
     while (length) {
         uint64_t size = PAGE_BYTES - (gpa & PAGE_OFFSET_MASK);
         if (size > length)
@@ -273,8 +295,9 @@ void memory_written(struct memory *m, uint64_t gpa, uint64_t length)
         gpa += size;
         length -= size;
         if (!gpa)
-            return; /* past the top of the address space */
+            break; /* past the top of the address space */
     }
+    pthread_rwlock_unlock(&m->readers);
 }
 
 /* ---- dirty logs ---- */
