@@ -96,14 +96,14 @@ static int run_loop(struct vcpu *v)
             int r = take_requests(v);
             if (r < 0)
                 return r;
+            if (*(volatile uint8_t *)&v->run->immediate_exit)
+                return interrupted(v);
             if (unlikely(v->mp_state != KVM_MP_STATE_RUNNABLE)) {
                 r = wait_runnable(v);
                 if (r < 0)
                     return r;
                 continue;
             }
-            if (*(volatile uint8_t *)&v->run->immediate_exit)
-                return interrupted(v);
             if (exit_by_itself(v))
                 return 0;
             events_prepare(v);
