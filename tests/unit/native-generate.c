@@ -17,7 +17,8 @@ struct source_row {
 
 struct generator {
     uint64_t random[2];
-    uint64_t fs_base, gs_base;
+    uint64_t fs_base, gs_base; /* in 64-bit mode */
+    enum decode_mode mode;
     const char *only;
     struct source_row *general, *vector;
     unsigned general_count, vector_count;
@@ -153,7 +154,7 @@ static bool host_has(enum feature f)
     }
 }
 
-static bool is_wanted(const struct insn_attr *attr)
+static bool is_wanted(const struct generator *g, const struct insn_attr *attr)
 {
     if (attr->class != CLASS_GENERAL && attr->class != CLASS_VECTOR)
         return false;
@@ -170,7 +171,8 @@ static bool is_wanted(const struct insn_attr *attr)
     case OP_XRSTORS:
         return false;
     default:
-        return host_has((enum feature)attr->feature) && !(attr->traits & TRAIT_NO64);
+        return host_has((enum feature)attr->feature) &&
+               !(attr->traits & (g->mode == DECODE_64 ? TRAIT_NO64 : TRAIT_ONLY64));
     }
 }
 
@@ -181,14 +183,15 @@ static void add_row(void *opaque, enum insn_map map, unsigned opcode, int group,
     bool general = attr->class == CLASS_GENERAL;
     struct source_row **rows = general ? &g->general : &g->vector;
     unsigned *count = general ? &g->general_count : &g->vector_count;
-    if (!is_wanted(attr) ||
+    if (!is_wanted(g, attr) ||
         (g->only && strcmp(g->only, attr->name) && strcmp(g->only, general ? "general" : "vector")))
         return;
     *rows = realloc(*rows, (*count + 1) * sizeof(**rows));
     (*rows)[(*count)++] = (struct source_row){map, opcode, prefix, group, attr, 0};
 }
 
-struct generator *generator_new(uint64_t seed, const char *only, uint64_t fs_base, uint64_t gs_base)
+struct generator *generator_new(uint64_t seed, enum decode_mode mode, const char *only,
+                                uint64_t fs_base, uint64_t gs_base)
 {
     struct generator *g = calloc(1, sizeof(*g));
     g->random[0] = seed;
@@ -197,6 +200,7 @@ struct generator *generator_new(uint64_t seed, const char *only, uint64_t fs_bas
         generator_random(g);
     g->fs_base = fs_base;
     g->gs_base = gs_base;
+    g->mode = mode;
     g->only = only;
     insn_for_each_row(add_row, g);
     return g;
@@ -229,13 +233,19 @@ static void put_vex(struct generator *g, const struct source_row *row, struct su
                  : row->prefix & PREFIX_REPNE ? 3
                                               : 0;
     uint8_t vvvv = chance(g, 50) ? 0xf : r & 0xf, l = r >> 4 & 1, w = r >> 5 & 1;
-    uint8_t last = (uint8_t)(vvvv << 3 | l << 2 | pp);
+    /* Outside 64-bit mode Intel ignores W of VPEXTRD and VPINSRD, where AMD raises #UD. */
+    if (g->mode != DECODE_64 && row->map == MAP_0F3A &&
+        (row->opcode == 0x16 || row->opcode == 0x22))
+        w = 0;
+    /* Outside 64-bit mode these bits tell VEX from LDS and LES. */
+    uint8_t fixed = g->mode == DECODE_64 ? 0 : 0xc0;
+    uint8_t last = (uint8_t)(vvvv << 3 | l << 2 | pp | (fixed & 0x40));
     if (row->map == MAP_0F && !w && chance(g, 50)) {
         s->bytes[s->length++] = 0xc5;
-        s->bytes[s->length++] = (uint8_t)((r & 0x100 ? 0x80 : 0) | last);
+        s->bytes[s->length++] = (uint8_t)((r & 0x100 ? 0x80 : 0) | last | fixed);
     } else {
         s->bytes[s->length++] = 0xc4;
-        s->bytes[s->length++] = (uint8_t)((r >> 8 & 0xe0) | (unsigned)row->map);
+        s->bytes[s->length++] = (uint8_t)((r >> 8 & 0xe0) | fixed | (unsigned)row->map);
         s->bytes[s->length++] = (uint8_t)(w << 7 | last);
     }
     s->bytes[s->length++] = (uint8_t)row->opcode;
@@ -244,9 +254,10 @@ static void put_vex(struct generator *g, const struct source_row *row, struct su
 static void put_legacy(struct generator *g, const struct source_row *row, struct subject *s)
 {
     const struct insn_attr *attr = row->attr;
-    bool general = attr->class == CLASS_GENERAL;
     /* AMD and Intel disagree about 66 on near branches of 64-bit mode. */
-    if (row->prefix & PREFIX_66 || (general && !(attr->traits & TRAIT_FORCE64) && chance(g, 25)))
+    bool may_66 =
+        attr->class == CLASS_GENERAL && !(g->mode == DECODE_64 && attr->traits & TRAIT_FORCE64);
+    if (row->prefix & PREFIX_66 || (may_66 && chance(g, 25)))
         s->bytes[s->length++] = 0x66;
     if (attr->traits & TRAIT_LOCKABLE && chance(g, 25))
         s->bytes[s->length++] = 0xf0;
@@ -256,7 +267,7 @@ static void put_legacy(struct generator *g, const struct source_row *row, struct
         s->bytes[s->length++] = 0xf2;
     else if (attr->traits & TRAIT_STRING && chance(g, 60))
         s->bytes[s->length++] = chance(g, 50) ? 0xf3 : 0xf2;
-    if (chance(g, 50))
+    if (g->mode == DECODE_64 && chance(g, 50))
         s->bytes[s->length++] = (uint8_t)(0x40 | below(g, 16));
     if (row->map != MAP_ONE)
         s->bytes[s->length++] = 0x0f;
@@ -267,9 +278,9 @@ static void put_legacy(struct generator *g, const struct source_row *row, struct
     s->bytes[s->length++] = (uint8_t)row->opcode;
 }
 
-static bool decode(struct subject *s)
+static bool decode(const struct generator *g, struct subject *s)
 {
-    bool good = insn_decode(s->bytes, 15, DECODE_64, 0, &s->insn) == DECODE_OK;
+    bool good = insn_decode(s->bytes, 15, g->mode, 0, &s->insn) == DECODE_OK;
     s->length = s->insn.length;
     return good;
 }
@@ -295,7 +306,7 @@ static bool encode(struct generator *g, const struct source_row *row, struct sub
         *modrm |= 0xc0;
     if (row->group >= 0)
         *modrm = (uint8_t)((*modrm & 0xc7) | row->group << 3);
-    return decode(s) && s->insn.attr == row->attr;
+    return decode(g, s) && s->insn.attr == row->attr;
 }
 
 /* ---------------------------------------------------------------- memory operands */
@@ -324,6 +335,8 @@ static uint64_t pick_address(struct generator *g, unsigned size, bool may_fault)
     case 6:
         return SCRATCH_END + below(g, GUARD_BYTES / 2);
     default: /* not canonical */
+        if (g->mode != DECODE_64)
+            return AREA_START + GUARD_BYTES / 2;
         return (generator_random(g) & 0x7fffffffffffffff & ~BIT(47)) | BIT(62);
     }
 }
@@ -335,6 +348,8 @@ static bool in_writable(uint64_t address, unsigned size)
 
 static uint64_t segment_base(const struct generator *g, const struct insn *i)
 {
+    if (g->mode != DECODE_64) /* FS and GS are null, and fault */
+        return 0;
     return i->seg == SEG_FS ? g->fs_base : i->seg == SEG_GS ? g->gs_base : 0;
 }
 
@@ -345,6 +360,8 @@ static uint64_t operand_linear(const struct generator *g, const struct subject *
     uint64_t base = i->base == REG_CODE ? at : i->base == REG_NONE ? 0 : s->state.gpr[i->base];
     uint64_t index = i->index == REG_NONE || i->attr->op == OP_GATHER ? 0 : s->state.gpr[i->index];
     uint64_t ea = base + (index << i->scale) + (uint64_t)i->disp;
+    if (i->addrsize == 2)
+        return (uint16_t)ea;
     return segment_base(g, i) + (i->addrsize == 4 ? (uint32_t)ea : ea);
 }
 
@@ -360,6 +377,8 @@ static void set_address_register(struct generator *g, struct subject *s, unsigne
 {
     if (s->insn.addrsize == 4)
         value = generator_random(g) << 32 | (uint32_t)value;
+    if (g->mode != DECODE_64)
+        value = (uint32_t)value;
     s->state.gpr[r] = value;
 }
 
@@ -388,7 +407,7 @@ static void aim(struct generator *g, struct subject *s, const struct layout *l, 
         set_address_register(g, s, index, value);
         set_address_register(g, s, base, rest - (s->state.gpr[index] << i->scale));
     }
-    decode(s);
+    decode(g, s);
 }
 
 /* ---------------------------------------------------------------- state */
@@ -422,8 +441,8 @@ static void random_x87(struct generator *g, uint8_t *image)
 static void random_state(struct generator *g, struct native_state *s)
 {
     memset(s, 0, sizeof(*s));
-    for (unsigned r = 0; r < 16; r++)
-        s->gpr[r] = integer(g);
+    for (unsigned r = 0; r < (g->mode == DECODE_64 ? 16 : 8); r++)
+        s->gpr[r] = g->mode == DECODE_64 ? integer(g) : (uint32_t)integer(g);
     s->rflags = 0x202 | (generator_random(g) & 0x8d5) | (chance(g, 20) ? 0x400 : 0);
     random_x87(g, s->xsave);
     uint32_t mxcsr = 0x1f80 | (generator_random(g) & 0x3f);
@@ -488,6 +507,8 @@ static bool place_special(struct generator *g, struct subject *s, uint64_t at)
         gpr[i->reg] = below(g, 32768) - 16384;
         if (i->opsize == 4)
             gpr[i->reg] = (uint32_t)gpr[i->reg] | generator_random(g) << 32;
+        if (g->mode != DECODE_64)
+            gpr[i->reg] = (uint32_t)gpr[i->reg];
         return true;
     case OP_XLAT:
         set_address_register(g, s, REG_RBX,
@@ -548,6 +569,28 @@ static bool in_reach(uint64_t address)
     return near || (int64_t)(address << 16) >> 16 != (int64_t)address;
 }
 
+/* A store that can raise #XM: whether #PF comes first is left open. */
+static bool is_converting_store(const struct insn *i)
+{
+    return i->attr->op == OP_NATIVE && i->attr->traits & TRAIT_FP &&
+           i->attr->operand[0].access & ACCESS_WRITE && insn_memory_operand(i) == 0;
+}
+
+/* Instructions whose faults are not the same on all processors: those, CMPS, which may read either
+ * operand first, and masked accesses. */
+static bool must_not_fault(const struct insn *i)
+{
+    switch (i->attr->op) {
+    case OP_CMPS:
+    case OP_MASKMOV:
+    case OP_VMASKMOV:
+    case OP_GATHER:
+        return true;
+    default:
+        return is_converting_store(i);
+    }
+}
+
 /* Gives the explicit memory operand an address. */
 static bool place_operand(struct generator *g, struct subject *s, const struct layout *l,
                           uint64_t at)
@@ -557,11 +600,8 @@ static bool place_operand(struct generator *g, struct subject *s, const struct l
     bool stack = i->attr->traits & TRAIT_STACK, branch = i->attr->traits & TRAIT_BRANCH;
     bool locked = i->prefixes & PREFIX_LOCK || i->attr->op == OP_XCHG;
     bool large = i->attr->op == OP_FXSAVE || i->attr->op == OP_FXRSTOR;
-    /* Whether #PF or #XM comes first for a store is left open. */
-    bool either = i->attr->op == OP_NATIVE && i->attr->traits & TRAIT_FP &&
-                  i->attr->operand[0].access & ACCESS_WRITE && insn_memory_operand(i) == 0;
-    uint64_t target = pick_address(g, size ? size : 64, !branch && !either);
-    /* So is the order of accesses to large images: they do not cross pages of different kinds. */
+    uint64_t target = pick_address(g, size ? size : 64, !branch && !is_converting_store(i));
+    /* Large images may be accessed in any order: they do not cross pages of different kinds. */
     if (size == 0 && !in_writable(target, 512))
         target &= ~511ull;
     /* AMD's SHA instructions take operands that are not aligned. */
@@ -571,9 +611,11 @@ static bool place_operand(struct generator *g, struct subject *s, const struct l
         target &= ~(uint64_t)(size - 1);
     if (i->attr->operand[0].access == ACCESS_NONE && insn_memory_operand(i) == 0)
         target = pick_address(g, 1, true); /* no access */
-    aim(g, s, l, at, target);
+    /* 16-bit addresses reach only the first 64 KiB, which no process has. */
+    if (i->addrsize != 2)
+        aim(g, s, l, at, target);
     s->linear = operand_linear(g, s, at);
-    if (!in_reach(s->linear) || (branch && !in_writable(s->linear, 8)))
+    if ((!in_reach(s->linear) && i->addrsize != 2) || (branch && !in_writable(s->linear, 8)))
         return false;
     if ((locked && s->linear & (size - 1)) || (i->attr->feature == FEATURE_SHA && s->linear & 15))
         return false;
@@ -595,18 +637,20 @@ bool generate(struct generator *g, uint64_t at, struct subject *s)
         return false;
     const struct insn *i = &s->insn;
     /* From FS's base 32-bit addresses do not reach the area. */
-    if (i->seg == SEG_FS && i->addrsize == 4)
+    if (g->mode == DECODE_64 && i->seg == SEG_FS && i->addrsize == 4)
         return false;
     random_state(g, &s->state);
+    if (g->mode != DECODE_64 && (i->addrsize == 2 || i->seg >= SEG_FS) && must_not_fault(i))
+        return false;
+    /* POPA that faults may have loaded registers already. */
+    bool stack_may_fault = i->attr->op != OP_RET && i->attr->op != OP_POPA;
     if (i->attr->traits & TRAIT_STACK)
-        s->state.gpr[REG_RSP] = pick_address(g, 8, i->attr->op != OP_RET);
+        s->state.gpr[REG_RSP] = pick_address(g, 8, stack_may_fault);
     if (is_branch(i)) {
-        unsigned size = i->opcode >= 0x80 && i->opcode < 0xe0   ? 4
-                        : i->opcode >= 0xe8 && i->opcode < 0xea ? 4
-                                                                : 1;
+        unsigned size = insn_operand_size(i, 0) == 1 ? 1 : i->opsize == 2 ? 2 : 4;
         uint32_t distance = chance(g, 90) ? SLOT_PAD - i->length : 0;
         memcpy(&s->bytes[i->length - size], &distance, size);
-        decode(s);
+        decode(g, s);
     }
     if (i->attr->traits & TRAIT_STRING)
         place_string(g, s);

@@ -23,9 +23,10 @@ struct subject {
     unsigned poke_size;
 };
 
-/* ONLY, unless NULL, is a mnemonic, "general" or "vector": no other instructions are made. */
-struct generator *generator_new(uint64_t seed, const char *only, uint64_t fs_base,
-                                uint64_t gs_base);
+/* For code of MODE, 64 or 32 bits.  ONLY, unless NULL, is a mnemonic, "general" or "vector": no
+ * other instructions are made. */
+struct generator *generator_new(uint64_t seed, enum decode_mode mode, const char *only,
+                                uint64_t fs_base, uint64_t gs_base);
 void generator_free(struct generator *g);
 unsigned generator_rows(const struct generator *g);
 /* How many rows no instruction was made of yet, and the name of one. */

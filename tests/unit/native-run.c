@@ -14,7 +14,9 @@
  * no register is left to point to it. */
 struct frame {
     struct native_state in, out;
-    uint64_t start; /* where to begin */
+    uint64_t start;      /* where to begin */
+    uint32_t far_offset; /* the same, as a far pointer */
+    uint16_t far_selector;
     uint64_t host_rsp;
     uint64_t stop; /* enum native_stop */
     uint64_t running;
@@ -23,9 +25,12 @@ struct frame {
     uint32_t mxcsr;      /* the ABI's default */
     uint8_t *scratch;    /* the scratch area's writable view */
 };
-#define FRAME       ((struct frame *)FRAME_START)
-#define STUBS_START (FRAME_START + 2 * PAGE_BYTES)
-#define FIELD(f)    ((uint32_t)(FRAME_START + offsetof(struct frame, f)))
+#define FRAME              ((struct frame *)FRAME_START)
+#define STUBS_START        (FRAME_START + 2 * PAGE_BYTES)
+#define SIGNAL_STACK       (FRAME_START + 4 * PAGE_BYTES)
+#define SIGNAL_STACK_BYTES (64 * PAGE_BYTES)
+#define AREA_END           (SIGNAL_STACK + SIGNAL_STACK_BYTES)
+#define FIELD(f)           ((uint32_t)(FRAME_START + offsetof(struct frame, f)))
 
 /* ---------------------------------------------------------------- generated code */
 
@@ -55,12 +60,18 @@ static void emit_mov(struct emitter *e, uint8_t opcode, unsigned r, uint32_t add
 
 enum { RSP = 4 };
 
-/* The way in, called as a C function: loads FRAME->in and jumps to FRAME->start. */
-static uint8_t *emit_enter(struct emitter *e)
+/* Linux's selectors. */
+enum { USER_DATA = 0x2b, USER_CODE64 = 0x33, USER_CODE32 = 0x23 };
+
+/* The way in, called as a C function: loads FRAME->in and jumps to FRAME->start.  32-bit code needs
+ * DS and ES, which 64-bit Linux leaves null; they do no harm afterwards. */
+static uint8_t *emit_enter(struct emitter *e, bool compat)
 {
     uint8_t *entry = e->at;
     EMIT(e, 0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57); /* push rbx ... r15 */
     emit_mov(e, 0x89, RSP, FIELD(host_rsp));
+    if (compat) /* mov eax, USER_DATA; mov ds, eax; mov es, eax */
+        EMIT(e, 0xb8, USER_DATA, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0);
     EMIT(e, 0xb8, 7, 0, 0, 0, 0x31, 0xd2); /* mov eax, 7; xor edx, edx */
     EMIT(e, 0x48, 0x0f, 0xae, 0x2c, 0x25); /* xrstor64 */
     emit_u32(e, FIELD(in.xsave));
@@ -69,8 +80,8 @@ static uint8_t *emit_enter(struct emitter *e)
     EMIT(e, 0x9d); /* popfq */
     for (unsigned r = 0; r < 16; r++)
         emit_mov(e, 0x8b, r, FIELD(in.gpr) + 8 * r);
-    EMIT(e, 0xff, 0x24, 0x25); /* jmp */
-    emit_u32(e, FIELD(start));
+    EMIT(e, 0xff, compat ? 0x2c : 0x24, 0x25); /* jmp, far or near */
+    emit_u32(e, compat ? FIELD(far_offset) : FIELD(start));
     return entry;
 }
 /* The way out after STOP_PAD, which goes on into that after STOP_NEXT, that into that of a fault,
@@ -100,12 +111,20 @@ static void emit_leave(struct emitter *e, uint8_t **pad, uint8_t **next, uint8_t
 /* Pointers that the slots jump through lie at the start of the stubs' page. */
 struct stub_page {
     uint64_t land_next, land_pad;
-    uint8_t *enter;
+    uint8_t *enter, *enter_compat;
 };
 #define STUBS ((struct stub_page *)STUBS_START)
 
-static void emit_jump(uint8_t *at, const uint64_t *through)
+static void emit_jump(uint8_t *at, const uint64_t *through, bool compat)
 {
+    if (compat) { /* jmp far */
+        uint32_t target = (uint32_t)*through;
+        at[0] = 0xea;
+        memcpy(at + 1, &target, 4);
+        at[5] = USER_CODE64;
+        at[6] = 0;
+        return;
+    }
     int32_t distance = (int32_t)((intptr_t)through - (intptr_t)(at + 6));
     at[0] = 0xff;
     at[1] = 0x25;
@@ -140,21 +159,21 @@ static void on_fault(int number, siginfo_t *info, void *context)
     gregs[REG_EFL] &= ~0x400;
     gregs[REG_RIP] = (greg_t)FRAME->land_fault;
     gregs[REG_RSP] = (greg_t)FRAME->host_rsp;
+    gregs[REG_CSGSFS] = (gregs[REG_CSGSFS] & ~0xffff) | USER_CODE64;
 }
 
+static const int fault_signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP};
+
+/* Signals have a stack of their own: RSP is the instruction's. */
 static bool catch_faults(void)
 {
-    static const int numbers[] = {SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP};
-    size_t size = 256 * 1024;
-    stack_t stack = {
-        .ss_sp = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-        .ss_size = size};
+    stack_t stack = {.ss_sp = (void *)SIGNAL_STACK, .ss_size = SIGNAL_STACK_BYTES};
     struct sigaction action = {.sa_sigaction = on_fault,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-    if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL))
+    if (sigaltstack(&stack, NULL))
         return false;
-    for (size_t n = 0; n < ARRAY_SIZE(numbers); n++)
-        if (sigaction(numbers[n], &action, NULL))
+    for (size_t n = 0; n < ARRAY_SIZE(fault_signals); n++)
+        if (sigaction(fault_signals[n], &action, NULL))
             return false;
     return true;
 }
@@ -187,7 +206,8 @@ bool native_open(uint64_t gs_base, uint64_t *fs_base)
         !map_at(SCRATCH_END, GUARD_BYTES, PROT_NONE, -1) ||
         !map_at(CODE_START, CODE_BYTES, code, -1) ||
         !map_at(CODE_START + CODE_BYTES, GUARD_BYTES, PROT_NONE, -1) ||
-        !map_at(FRAME_START, 4 * PAGE_BYTES, code, -1))
+        !map_at(FRAME_START, 4 * PAGE_BYTES, code, -1) ||
+        !map_at(SIGNAL_STACK, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, -1))
         return false;
     mprotect((void *)(SCRATCH_START + WRITABLE_BYTES), SCRATCH_BYTES - WRITABLE_BYTES, PROT_READ);
     /* A page not yet touched faults otherwise than one that may only be read. */
@@ -200,7 +220,8 @@ bool native_open(uint64_t gs_base, uint64_t *fs_base)
 
     struct emitter e = {(uint8_t *)STUBS_START + 64};
     uint8_t *pad, *next, *fault;
-    STUBS->enter = emit_enter(&e);
+    STUBS->enter = emit_enter(&e, false);
+    STUBS->enter_compat = emit_enter(&e, true);
     emit_leave(&e, &pad, &next, &fault);
     STUBS->land_next = (uintptr_t)next;
     STUBS->land_pad = (uintptr_t)pad;
@@ -208,6 +229,16 @@ bool native_open(uint64_t gs_base, uint64_t *fs_base)
     FRAME->mxcsr = 0x1f80;
     return !syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base) &&
            !syscall(SYS_arch_prctl, ARCH_GET_FS, fs_base);
+}
+
+void native_close(void)
+{
+    stack_t none = {.ss_flags = SS_DISABLE};
+    for (size_t n = 0; n < ARRAY_SIZE(fault_signals); n++)
+        signal(fault_signals[n], SIG_DFL);
+    sigaltstack(&none, NULL);
+    munmap(FRAME->scratch, SCRATCH_BYTES);
+    munmap((void *)AREA_START, AREA_END - AREA_START);
 }
 
 uint8_t *native_scratch(void)
@@ -220,22 +251,25 @@ uint8_t *native_slot(unsigned slot)
     return (uint8_t *)slot_address(slot);
 }
 
-void native_place(unsigned slot, const uint8_t *bytes, unsigned length)
+void native_place(unsigned slot, const uint8_t *bytes, unsigned length, bool compat)
 {
     uint8_t *at = native_slot(slot);
     memcpy(at, bytes, length);
-    emit_jump(at + length, &STUBS->land_next);
-    emit_jump(at + SLOT_PAD, &STUBS->land_pad);
+    emit_jump(at + length, &STUBS->land_next, compat);
+    emit_jump(at + SLOT_PAD, &STUBS->land_pad, compat);
 }
 
-void native_run(unsigned slot, const struct native_state *state, struct native_outcome *out)
+void native_run(unsigned slot, const struct native_state *state, bool compat,
+                struct native_outcome *out)
 {
     FRAME->in = *state;
+    FRAME->far_offset = (uint32_t)slot_address(slot);
+    FRAME->far_selector = USER_CODE32;
     FRAME->start = slot_address(slot);
     FRAME->stop = STOP_NEXT;
     memset(FRAME->out.xsave + 512, 0, 64);
     FRAME->running = 1;
-    ((void (*)(void))STUBS->enter)();
+    ((void (*)(void))(compat ? STUBS->enter_compat : STUBS->enter))();
     FRAME->running = 0;
     out->state = FRAME->out;
     out->stop = (enum native_stop)FRAME->stop;

@@ -44,9 +44,10 @@ struct native_outcome {
     uint64_t cr2;                /* of a page fault */
 };
 
-/* Maps the area, with GS based at GS_BASE, and returns the base of FS.  Once a process.  False when
+/* Maps the area, with GS based at GS_BASE, and returns the base of FS.  One at a time.  False when
  * this host cannot run the test (no XSAVE with AVX, or the addresses are taken). */
 bool native_open(uint64_t gs_base, uint64_t *fs_base);
+void native_close(void);
 
 /* Writable views of the scratch area (all of it) and the code. */
 uint8_t *native_scratch(void);
@@ -56,10 +57,12 @@ static inline uint64_t slot_address(unsigned slot)
     return CODE_START + (uint64_t)slot * SLOT_BYTES;
 }
 
-/* Puts an instruction into a slot, with what brings control back. */
-void native_place(unsigned slot, const uint8_t *bytes, unsigned length);
+/* Puts an instruction into a slot, with what brings control back.  COMPAT is for 32-bit code. */
+void native_place(unsigned slot, const uint8_t *bytes, unsigned length, bool compat);
 
-/* Runs the instruction in SLOT on STATE. */
-void native_run(unsigned slot, const struct native_state *state, struct native_outcome *out);
+/* Runs the instruction in SLOT on STATE.  In compatibility mode the registers' upper halves must be
+ * 0 and are not defined afterwards. */
+void native_run(unsigned slot, const struct native_state *state, bool compat,
+                struct native_outcome *out);
 
 #endif

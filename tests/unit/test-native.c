@@ -5,8 +5,8 @@
  * leave is compared: registers, defined flags, x87 and vector state, memory, RIP, and the kind of
  * fault.
  *
- * --count N instructions (default 1,000,000), --seed N (default by the clock; printed), --only X:
- * one mnemonic, "general" or "vector".
+ * --count N instructions (default 1,000,000), --seconds N to stop after (default 60), --seed N
+ * (default by the clock; printed), --only X: one mnemonic, "general" or "vector".
  */
 #include "native-generate.h"
 #include "native-run.h"
@@ -65,8 +65,8 @@ static void map_page(struct guest *g, uint64_t linear, uint64_t gpa, bool writab
     table[linear >> PAGE_BITS & 511] = gpa | PRESENT | USER | (writable ? WRITABLE : 0);
 }
 
-/* 64-bit user code, all exceptions exiting. */
-static void enter_user_mode(struct processor *p, uint64_t fs_base)
+/* User code, all exceptions exiting. */
+static void enter_user_mode(struct processor *p, bool compat, uint64_t fs_base)
 {
     const struct segment data = {0x2b, AR_P | AR_DPL | AR_S | 3 | AR_DB | AR_G, 0xffffffff, 0};
     p->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
@@ -79,6 +79,11 @@ static void enter_user_mode(struct processor *p, uint64_t fs_base)
     p->segment[SEG_CS].selector = 0x33;
     p->segment[SEG_FS].base = fs_base;
     p->segment[SEG_GS].base = GS_BASE;
+    if (compat) {
+        p->segment[SEG_CS].access_rights = AR_P | AR_DPL | AR_S | 11 | AR_DB | AR_G;
+        p->segment[SEG_CS].selector = 0x23;
+        p->segment[SEG_FS] = p->segment[SEG_GS] = (struct segment){.access_rights = AR_UNUSABLE};
+    }
     p->segment[SEG_TR].limit = 0; /* no I/O map: ports raise #GP */
     p->xcr0_supported = 7;
     p->vector.xcr0 = 7;
@@ -87,7 +92,7 @@ static void enter_user_mode(struct processor *p, uint64_t fs_base)
     processor_state_changed(p);
 }
 
-static void guest_open(struct guest *g, uint64_t fs_base)
+static void guest_open(struct guest *g, bool compat, uint64_t fs_base)
 {
     memset(g, 0, sizeof(*g));
     g->memory = memory_new();
@@ -103,7 +108,7 @@ static void guest_open(struct guest *g, uint64_t fs_base)
         map_page(g, CODE_START + at, CODE_GPA + at, false);
     g->processor = processor_new(g->memory);
     g_assert_nonnull(g->processor);
-    enter_user_mode(g->processor, fs_base);
+    enter_user_mode(g->processor, compat, fs_base);
 }
 
 static void guest_close(struct guest *g)
@@ -160,6 +165,7 @@ struct run {
     struct guest guest;
     struct generator *generator;
     uint8_t before[SCRATCH_BYTES]; /* scratch memory at the start of the instruction */
+    bool compat;
     struct subject subject;
     unsigned slot;
     struct native_outcome native, ours;
@@ -236,9 +242,10 @@ static void compare_memory(struct run *r)
     } else if (i->attr->op == OP_FNSTENV || i->attr->op == OP_FNSAVE) {
         forgive(r, i->opsize == 2 ? 6 : 12, i->opsize == 2 ? 8 : 16);
     }
-    /* ENTER may have pushed before its last check; RSP has not moved. */
-    if (!memcmp(native, r->guest.scratch, SCRATCH_BYTES) ||
-        (i->attr->op == OP_ENTER && r->native.stop == STOP_FAULT))
+    /* ENTER and PUSHA may have pushed before they fault; RSP has not moved. */
+    bool pushed =
+        (i->attr->op == OP_ENTER || i->attr->op == OP_PUSHA) && r->native.stop == STOP_FAULT;
+    if (pushed || !memcmp(native, r->guest.scratch, SCRATCH_BYTES))
         return;
     for (uint64_t n = 0; n < SCRATCH_BYTES; n++)
         if (native[n] != r->guest.scratch[n]) {
@@ -283,8 +290,9 @@ static void compare(struct run *r)
         if (n->vector == VECTOR_PF && o->vector == VECTOR_PF)
             compare_cr2(r);
     }
-    for (unsigned reg = 0; reg < 16; reg++)
-        if (n->state.gpr[reg] != o->state.gpr[reg])
+    uint64_t wide = r->compat ? 0xffffffff : ~0ull;
+    for (unsigned reg = 0; reg < (r->compat ? 8 : 16); reg++)
+        if ((n->state.gpr[reg] ^ o->state.gpr[reg]) & wide)
             differ(r, "gpr %u", reg);
     if ((n->state.rflags ^ o->state.rflags) & flags_compared(r))
         differ(r, "flags: %#x",
@@ -302,8 +310,9 @@ static void print_disassembly(const struct run *r)
     g_printerr("%s: ", s->insn.attr->name);
     for (unsigned n = 0; n < s->length; n++)
         g_printerr("%02x ", s->bytes[n]);
-    if (ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, slot_address(r->slot),
-                                           s->bytes, s->length, &text)))
+    if (ZYAN_SUCCESS(ZydisDisassembleIntel(r->compat ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32
+                                                     : ZYDIS_MACHINE_MODE_LONG_64,
+                                           slot_address(r->slot), s->bytes, s->length, &text)))
         g_printerr(" %s", text.text);
     g_printerr("\n  differs in %s\n", r->difference);
 }
@@ -388,6 +397,7 @@ static void report(const struct run *r)
 /* ---------------------------------------------------------------- the test */
 
 struct options {
+    bool compat;
     uint64_t seed, count, seconds;
     const char *only;
 };
@@ -412,11 +422,25 @@ static void run_one(struct run *r, unsigned slot, const struct subject *s)
     }
     memcpy(r->before, native_scratch(), SCRATCH_BYTES);
     r->difference[0] = '\0';
-    native_run(slot, &s->state, &r->native);
+    native_run(slot, &s->state, r->compat, &r->native);
     guest_run(&r->guest, slot, s, &r->ours);
     compare(r);
     if (memcmp(native_scratch(), r->guest.scratch, SCRATCH_BYTES))
         memcpy(r->guest.scratch, native_scratch(), SCRATCH_BYTES);
+}
+
+/* Some kernels have no segment for 32-bit code. */
+static bool runs_compat(void)
+{
+    static const uint8_t nop = 0x90;
+    struct native_state state = {.rflags = 0x202};
+    struct native_outcome out;
+    state.xsave[0] = 0x7f;
+    state.xsave[1] = 0x03;
+    state.xsave[512] = 7;
+    native_place(0, &nop, 1, true);
+    native_run(0, &state, true, &out);
+    return out.stop == STOP_NEXT;
 }
 
 static void test_against_host(gconstpointer data)
@@ -429,8 +453,14 @@ static void test_against_host(gconstpointer data)
         g_test_skip("needs XSAVE with AVX, and addresses at 0x20000000 free");
         return;
     }
-    guest_open(&r->guest, fs_base);
-    r->generator = generator_new(o->seed, o->only, fs_base, GS_BASE);
+    r->compat = o->compat;
+    if (r->compat && !runs_compat()) {
+        g_test_skip("this host runs no 32-bit code");
+        return;
+    }
+    guest_open(&r->guest, r->compat, fs_base);
+    r->generator =
+        generator_new(o->seed, r->compat ? DECODE_32 : DECODE_64, o->only, fs_base, GS_BASE);
     if (!generator_rows(r->generator))
         g_error("--only: no instruction is called %s", o->only);
     g_test_message("seed %" G_GUINT64_FORMAT ", %u rows", o->seed, generator_rows(r->generator));
@@ -442,7 +472,7 @@ static void test_against_host(gconstpointer data)
             struct subject *s = &subjects[slot];
             while (!generate(r->generator, slot_address(slot), s))
                 ;
-            native_place(slot, s->bytes, s->length);
+            native_place(slot, s->bytes, s->length, r->compat);
             guest_place(&r->guest, slot, s->bytes, s->length);
         }
         memory_written(r->guest.memory, CODE_GPA, CODE_BYTES);
@@ -467,6 +497,7 @@ static void test_against_host(gconstpointer data)
         g_test_incomplete("the time ran out first");
     generator_free(r->generator);
     guest_close(&r->guest);
+    native_close();
     g_free(subjects);
     g_free(r);
 }
@@ -493,9 +524,13 @@ static void take_options(int *argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.seed = (uint64_t)g_get_real_time(), .count = 1000000, .seconds = 60};
-    take_options(&argc, argv, &options);
+    struct options wide = {.seed = (uint64_t)g_get_real_time(), .count = 1000000, .seconds = 60};
+    take_options(&argc, argv, &wide);
+    struct options compat = wide;
+    compat.compat = true;
+    compat.count = wide.count / 4;
     g_test_init(&argc, &argv, NULL);
-    g_test_add_data_func("/native/against-host", &options, test_against_host);
+    g_test_add_data_func("/native/64-bit", &wide, test_against_host);
+    g_test_add_data_func("/native/32-bit", &compat, test_against_host);
     return g_test_run();
 }
