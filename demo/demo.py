@@ -60,7 +60,7 @@ def summary(status, text, seconds):
     print("seconds to init   ", found(r"init after ([0-9.]+) s"), "on the guest's clock")
     print("seconds in all    ", f"{seconds:.1f}")
     print("checks            ", ", ".join(f"{n} {v}" for n, v in checks) or "none ran")
-    exits = text.partition("vCPU exits by reason")[2].splitlines()[1:]
+    exits = text.partition("VM exits by architectural reason")[2].splitlines()[1:]
     print("vCPU exits by reason")
     for line in exits:
         print("  ", line.strip())
