@@ -67,15 +67,14 @@ struct region_ops {
 };
 
 struct region {
-    struct list link;       /* the space's */
     struct device *device;
     const struct region_ops *ops;
     uint64_t base, size;
     uint64_t tag;           /* the device's own: which BAR, which bank; read it by region_tag */
 };
 
-/* Maps R at BASE; replaces an earlier mapping of the same region.  Returns false (and maps nothing)
- * when another region is in the way.  Any thread. */
+/* Maps R at BASE; replaces an earlier mapping of the same region.  Returns false, with R mapped
+ * nowhere, when another region is in the way or the space ends before.  Any thread. */
 bool space_map(struct machine *m, enum space_kind kind, struct region *r, uint64_t base);
 void space_unmap(struct machine *m, enum space_kind kind, struct region *r);
 

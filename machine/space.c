@@ -68,25 +68,31 @@ static const struct region *at(const struct space *s, unsigned index)
     return g_ptr_array_index(s->regions, index);
 }
 
+/* Whether [base, last] lies in the space and clear of the regions beside place I. */
+static bool is_free(const struct space *s, unsigned i, uint64_t base, uint64_t last)
+{
+    if (last < base || (s->end && last >= s->end))
+        return false;
+    if (i > 0 && base - at(s, i - 1)->base < at(s, i - 1)->size)
+        return false;
+    return i == s->regions->len || last < at(s, i)->base;
+}
+
 bool space_map(struct machine *m, enum space_kind kind, struct region *r, uint64_t base)
 {
     struct address_space *a = m->space;
     struct space *s = &a->kind[kind];
-    uint64_t last = base + r->size - 1;
 
-    if (!r->size || last < base || (s->end && last >= s->end))
-        return false;
     g_rw_lock_writer_lock(&a->lock);
     g_ptr_array_remove(s->regions, r);
     unsigned i = upper_bound(s, base);
-    bool free_before = i == 0 || base - at(s, i - 1)->base >= at(s, i - 1)->size;
-    bool free_after = i == s->regions->len || last < at(s, i)->base;
-    if (free_before && free_after) {
+    bool good = r->size && is_free(s, i, base, base + r->size - 1);
+    if (good) {
         r->base = base;
         g_ptr_array_insert(s->regions, (int)i, r);
     }
     g_rw_lock_writer_unlock(&a->lock);
-    return free_before && free_after;
+    return good;
 }
 
 void space_unmap(struct machine *m, enum space_kind kind, struct region *r)

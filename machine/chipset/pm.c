@@ -137,7 +137,7 @@ static void write_control(struct pm *p, uint16_t value)
     if (type == PM_SLEEP_TYPE_S5)
         machine_request_stop(p->device.machine, STOP_POWEROFF, 0);
     else
-        machine_log(p->device.machine, true,
+        machine_log(p->device.machine, false,
                     "the guest asked for sleep type %u, which it was not "
                     "offered",
                     type);
