@@ -26,8 +26,19 @@ class Tally:
         self.failures.append(what)
 
 
+def build_unit_tests(build):
+    """Configures again, for what was installed since (Zydis), and builds the test programs."""
+    for command in (["meson", "setup", "--reconfigure", build],
+                    ["ninja", "-C", build, "meson-test-prereq"]):
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            print(done.stdout)
+            sys.exit(f"run_tests: {' '.join(command)} failed")
+
+
 def unit_tests(build):
-    """(name, command) of each test that Meson knows."""
+    """(name, command, seconds it may take) of each test that Meson knows."""
     out = subprocess.run(["meson", "introspect", "--tests", build], check=True, text=True,
                          stdout=subprocess.PIPE).stdout
     return [(t["name"], t["cmd"], t["timeout"]) for t in json.loads(out)]
@@ -98,6 +109,7 @@ def main():
     args = parser.parse_args()
     tally = Tally()
     if not args.system_only:
+        build_unit_tests(args.build)
         for name, command, timeout in unit_tests(args.build):
             run_unit(name, command, timeout, tally)
     if not args.unit_only:
