@@ -279,6 +279,7 @@ struct processor {
     uint32_t straddle_mode;
     uint8_t straddle_length; /* bytes of straddle_bytes that straddle[0] was decoded from; 0: none */
     struct insn straddle[2]; /* the one instruction that crosses a page, and its end marker */
+    struct insn step[2];     /* the one instruction being stepped, and its end marker */
 };
 
 #define TLB_FLAG_GLOBAL 0x1

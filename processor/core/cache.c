@@ -242,3 +242,12 @@ const struct insn *code_straddle(struct processor *p, uint64_t linear)
     p->straddle_mode = p->mode & CODE_MODE;
     return i;
 }
+
+const struct insn *code_alone(struct processor *p, const struct insn *i)
+{
+    p->step[0] = *i;
+    if (i->attr->operand[0].kind == OPERAND_REL)
+        p->step[0].disp = 0; /* not chained */
+    end_marker(&p->step[1], i->offset + i->length);
+    return p->step;
+}

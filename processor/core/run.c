@@ -338,15 +338,16 @@ static void run_step(struct processor *p)
     if (p->slow & SLOW_BREAKPOINT && !(p->slow & SLOW_REPLAY))
         debug_check_fetch(p, linear);
     replay_begin(p);
-    const struct insn *i = find_insn(p, linear, false);
+    const struct insn *i = code_alone(p, find_insn(p, linear, false));
     uint32_t rf = p->rflags & FLAG_RF;
     p->insn = i;
     p->rflags &= ~FLAG_RF;
     p->step_rf = rf;
     const struct insn *next = i->exec(p, i);
+    p->insn = i;
     p->step_rf = 0;
     if (next)
-        p->rip = insn_rip(p, next); /* the next in line, or the target of a chained branch */
+        p->rip = insn_rip(p, next);
     p->link = NULL;
     p->icount++;
     replay_finish(p);

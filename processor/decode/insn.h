@@ -13,8 +13,9 @@
 struct processor;
 struct insn;
 
-/* Runs one instruction.  Returns the next instruction of the same block (insn + 1 when control
- * falls through), or NULL when p->rip has been set and the run loop must look it up. */
+/* Runs one instruction, and may go on by itself with those after it, up to the block's end marker.
+ * Returns the next instruction of the same block (insn + 1 when control falls through), or NULL when
+ * p->rip has been set and the run loop must look it up. */
 typedef const struct insn *exec_fn(struct processor *p, const struct insn *i);
 
 /* General-purpose register numbers, as ModRM has them.  Two further slots of p->gpr[] make address

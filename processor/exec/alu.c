@@ -109,28 +109,28 @@ COMPARE(test, "test")
     HANDLER(name##_rg_##size)                                                                      \
     {                                                                                              \
         name##_register(p, i->rm, reg_read(p, i->reg, size), size);                                \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_gr_##size)                                                                      \
     {                                                                                              \
         name##_register(p, i->reg, reg_read(p, i->rm, size), size);                                \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_ri_##size)                                                                      \
     {                                                                                              \
         name##_register(p, i->rm, i->imm, size);                                                   \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_gi_##size)                                                                      \
     {                                                                                              \
         name##_register(p, i->reg, i->imm, size);                                                  \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_gm_##size)                                                                      \
     {                                                                                              \
         uint64_t b = mem_read(p, insn_linear(p, i, size, MEM_READ), size);                         \
         name##_register(p, i->reg, b, size);                                                       \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_gm64_##size)                                                                    \
     {                                                                                              \
@@ -138,7 +138,7 @@ COMPARE(test, "test")
         if (!operand_hit(p, i, size, MEM_READ, &host))                                             \
             return name##_gm_##size(p, i);                                                         \
         name##_register(p, i->reg, host_load(host, size), size);                                   \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 
 /* Memory destinations that are written. */
@@ -153,7 +153,7 @@ COMPARE(test, "test")
         uint32_t status = lock ? name##_locked(p, d, b, size) : name##_at(p, d, b, size);          \
         rmw_end(p, &r, size);                                                                      \
         p->status = status;                                                                        \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_mg_##size)                                                                      \
     {                                                                                              \
@@ -169,7 +169,7 @@ COMPARE(test, "test")
         if (!operand_hit(p, i, size, MEM_WRITE, &host))                                            \
             return name##_mg_##size(p, i);                                                         \
         p->status = name##_at(p, host, reg_read(p, i->reg, size), size);                           \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_mi64_##size)                                                                    \
     {                                                                                              \
@@ -177,7 +177,7 @@ COMPARE(test, "test")
         if (!operand_hit(p, i, size, MEM_WRITE, &host))                                            \
             return name##_mi_##size(p, i);                                                         \
         p->status = name##_at(p, host, i->imm, size);                                              \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 
 /* Memory destinations that are only compared. */
@@ -186,13 +186,13 @@ COMPARE(test, "test")
     {                                                                                              \
         uint64_t a = mem_read(p, insn_linear(p, i, size, MEM_READ), size);                         \
         name##_values(p, a, reg_read(p, i->reg, size), size);                                      \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_mi_##size)                                                                      \
     {                                                                                              \
         uint64_t a = mem_read(p, insn_linear(p, i, size, MEM_READ), size);                         \
         name##_values(p, a, i->imm, size);                                                         \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_mg64_##size)                                                                    \
     {                                                                                              \
@@ -200,7 +200,7 @@ COMPARE(test, "test")
         if (!operand_hit(p, i, size, MEM_READ, &host))                                             \
             return name##_mg_##size(p, i);                                                         \
         name##_values(p, host_load(host, size), reg_read(p, i->reg, size), size);                  \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_mi64_##size)                                                                    \
     {                                                                                              \
@@ -208,7 +208,7 @@ COMPARE(test, "test")
         if (!operand_hit(p, i, size, MEM_READ, &host))                                             \
             return name##_mi_##size(p, i);                                                         \
         name##_values(p, host_load(host, size), i->imm, size);                                     \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 
 #define TABLE_ROW(name, form, FORM)                                                                \
@@ -302,7 +302,7 @@ exec_fn *exec_bind_alu(const struct insn *i, uint32_t mode)
         } else {                                                                                   \
             p->status = name##_at(p, d, size);                                                     \
         }                                                                                          \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     ALWAYS_INLINE const struct insn *name##_m(struct processor *p, const struct insn *i,           \
                                               unsigned size)                                       \
@@ -314,7 +314,7 @@ exec_fn *exec_bind_alu(const struct insn *i, uint32_t mode)
         uint32_t status = lock ? name##_locked(p, d, size) : name##_at(p, d, size);                \
         rmw_end(p, &r, size);                                                                      \
         p->status = status;                                                                        \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     SIZED(name##_r)                                                                                \
     SIZED(name##_m)                                                                                \
@@ -325,7 +325,7 @@ exec_fn *exec_bind_alu(const struct insn *i, uint32_t mode)
         if (!operand_hit(p, i, size, MEM_WRITE, &host))                                            \
             return name##_m_sized[size_index(size)](p, i);                                         \
         p->status = name##_at(p, host, size);                                                      \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     SIZED(name##_m64)
 

@@ -19,7 +19,7 @@ static inline const struct insn *adjust_after(struct processor *p, const struct 
     ax &= 0xff0f;
     reg_write(p, REG_RAX, ax, 2);
     p->status = flags_of_byte((uint8_t)ax) | (adjust ? FLAG_AF | FLAG_CF : 0);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(aaa)
 {
@@ -41,7 +41,7 @@ static inline const struct insn *decimal_adjust(struct processor *p, const struc
     al = (uint8_t)(al + (low ? sign * 6 : 0) + (high ? sign * 0x60 : 0));
     *byte_register(p, REG_RAX) = al;
     p->status = flags_of_byte(al) | (low ? FLAG_AF : 0) | (carry ? FLAG_CF : 0);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(daa)
 {
@@ -59,7 +59,7 @@ HANDLER(aam)
         raise_fault(p, VECTOR_DE, 0);
     reg_write(p, REG_RAX, (uint64_t)(al / base) << 8 | al % base, 2);
     p->status = flags_of_byte(al % base);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(aad)
 {
@@ -67,7 +67,7 @@ HANDLER(aad)
     uint8_t al = (uint8_t)(ax + (ax >> 8) * (uint8_t)i->imm);
     reg_write(p, REG_RAX, al, 2);
     p->status = flags_of_byte(al);
-    return i + 1;
+    return next_insn(p, i);
 }
 
 exec_fn *exec_bind_bcd(const struct insn *i, uint32_t mode)

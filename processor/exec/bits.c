@@ -70,7 +70,7 @@ ALWAYS_INLINE const struct insn *bt(struct processor *p, const struct insn *i, u
     uint64_t bit = bit_number(p, i, size);
     uint64_t value = i->mod3 ? p->gpr[i->rm] : mem_read(p, bit_linear(p, i, size, MEM_READ), size);
     set_carry(p, value >> bit & 1);
-    return i + 1;
+    return next_insn(p, i);
 }
 #define BIT_CHANGE(name)                                                                           \
     ALWAYS_INLINE const struct insn *name(struct processor *p, const struct insn *i,               \
@@ -90,7 +90,7 @@ ALWAYS_INLINE const struct insn *bt(struct processor *p, const struct insn *i, u
             rmw_end(p, &r, size);                                                                  \
         }                                                                                          \
         set_carry(p, old);                                                                         \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 BIT_CHANGE(bts)
 BIT_CHANGE(btr)
@@ -128,7 +128,7 @@ exec_fn *exec_bind_bit_test(const struct insn *i, uint32_t mode)
             SCAN_TEXT(text, "q %[s], %[d]");                                                       \
         p->gpr[i->reg] = d;                                                                        \
         p->status = status_captured(ax);                                                           \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 SCAN(bsf, "bsf")
 SCAN(bsr, "bsr")
@@ -147,21 +147,21 @@ ALWAYS_INLINE const struct insn *tzcnt(struct processor *p, const struct insn *i
 {
     uint64_t source = rm_read(p, i, size);
     count_zeros(p, i, source, source ? (unsigned)__builtin_ctzll(source) : size * 8, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *lzcnt(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size);
     unsigned above = 64 - size * 8;
     count_zeros(p, i, source, source ? (unsigned)__builtin_clzll(source) - above : size * 8, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *popcnt(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size);
     reg_write(p, i->reg, (unsigned)__builtin_popcountll(source), size);
     p->status = source ? 0 : FLAG_ZF;
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(tzcnt)
 SIZED_WORDS(lzcnt)
@@ -185,7 +185,7 @@ ALWAYS_INLINE const struct insn *crc32(struct processor *p, const struct insn *i
 {
     uint64_t source = rm_read(p, i, size);
     p->gpr[i->reg] = crc32c((uint32_t)p->gpr[i->reg], source, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(crc32)
 

@@ -25,7 +25,7 @@ ALWAYS_INLINE const struct insn *andn(struct processor *p, const struct insn *i,
     uint64_t result = ~vvvv_read(p, i, size) & rm_read(p, i, size);
     set_flags(p, result, false, size);
     reg_write(p, i->reg, result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *bextr(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -36,28 +36,28 @@ ALWAYS_INLINE const struct insn *bextr(struct processor *p, const struct insn *i
         result &= BIT(length) - 1;
     set_flags(p, result, false, size);
     reg_write(p, i->reg, result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *blsi(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size), result = source & -source;
     set_flags(p, result, source != 0, size);
     reg_write(p, insn_vvvv(i), result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *blsmsk(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size), result = truncate_to(source ^ (source - 1), size);
     set_flags(p, result, source == 0, size);
     reg_write(p, insn_vvvv(i), result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *blsr(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size), result = source & (source - 1);
     set_flags(p, result, source == 0, size);
     reg_write(p, insn_vvvv(i), result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *bzhi(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -67,7 +67,7 @@ ALWAYS_INLINE const struct insn *bzhi(struct processor *p, const struct insn *i,
         result &= BIT(index) - 1;
     set_flags(p, result, index >= size * 8, size);
     reg_write(p, i->reg, result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(andn)
 SIZED_WORDS(bextr)
@@ -83,7 +83,7 @@ ALWAYS_INLINE const struct insn *mulx(struct processor *p, const struct insn *i,
     unsigned __int128 product = (unsigned __int128)a * b;
     reg_write(p, insn_vvvv(i), (uint64_t)product, size);
     reg_write(p, i->reg, (uint64_t)(product >> (size * 8)), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 /* Deposits the low bits of the source where the mask has ones; gathers them from there. */
 ALWAYS_INLINE const struct insn *pdep(struct processor *p, const struct insn *i, unsigned size)
@@ -92,7 +92,7 @@ ALWAYS_INLINE const struct insn *pdep(struct processor *p, const struct insn *i,
     for (; mask; mask &= mask - 1, source >>= 1)
         result |= source & 1 ? mask & -mask : 0;
     reg_write(p, i->reg, result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *pext(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -100,7 +100,7 @@ ALWAYS_INLINE const struct insn *pext(struct processor *p, const struct insn *i,
     for (uint64_t bit = 1; mask; mask &= mask - 1, bit <<= 1)
         result |= source & mask & -mask ? bit : 0;
     reg_write(p, i->reg, result, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *rorx(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -109,26 +109,26 @@ ALWAYS_INLINE const struct insn *rorx(struct processor *p, const struct insn *i,
     if (count)
         source = source >> count | source << (size * 8 - count);
     reg_write(p, i->reg, source, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *sarx(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size);
     int64_t value = size == 8 ? (int64_t)source : (int32_t)source;
     reg_write(p, i->reg, (uint64_t)(value >> (vvvv_read(p, i, size) & (size * 8 - 1))), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *shlx(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size);
     reg_write(p, i->reg, source << (vvvv_read(p, i, size) & (size * 8 - 1)), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *shrx(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t source = rm_read(p, i, size);
     reg_write(p, i->reg, source >> (vvvv_read(p, i, size) & (size * 8 - 1)), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(mulx)
 SIZED_WORDS(pdep)
@@ -147,7 +147,7 @@ ALWAYS_INLINE const struct insn *add_with(struct processor *p, const struct insn
     unsigned __int128 sum = (unsigned __int128)a + b + carry_in;
     p->status = (p->status & ~flag) | (sum >> (size * 8) ? flag : 0);
     reg_write(p, i->reg, (uint64_t)sum, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *adcx(struct processor *p, const struct insn *i, unsigned size)
 {

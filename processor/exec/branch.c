@@ -39,11 +39,11 @@ HANDLER(jmp_in_page)
 #define JCC(cc)                                                                                    \
     HANDLER(jcc_##cc)                                                                              \
     {                                                                                              \
-        return condition(p, cc) ? branch_relative(p, i) : i + 1;                                   \
+        return condition(p, cc) ? branch_relative(p, i) : next_insn(p, i);                         \
     }                                                                                              \
     HANDLER(jcc_in_page_##cc)                                                                      \
     {                                                                                              \
-        return condition(p, cc) ? branch_in_page(p, i) : i + 1;                                    \
+        return condition(p, cc) ? branch_in_page(p, i) : next_insn(p, i);                          \
     }
 EACH_CONDITION(JCC)
 
@@ -62,7 +62,7 @@ static inline const struct insn *loop_while(struct processor *p, const struct in
     if (taken)
         target = branch_target(p, i, insn_next_rip(p, i) + i->imm);
     reg_write(p, REG_RCX, count, i->addrsize);
-    return taken ? branch_to(p, i, target) : i + 1;
+    return taken ? branch_to(p, i, target) : next_insn(p, i);
 }
 HANDLER(loop)
 {
@@ -78,7 +78,7 @@ HANDLER(loopne)
 }
 HANDLER(jcxz)
 {
-    return counter_read(p, i) ? i + 1 : branch_relative(p, i);
+    return counter_read(p, i) ? next_insn(p, i) : branch_relative(p, i);
 }
 
 /* ---------------------------------------------------------------- CALL, RET, indirect */

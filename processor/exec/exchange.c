@@ -24,7 +24,7 @@ ALWAYS_INLINE const struct insn *xchg_r(struct processor *p, const struct insn *
     uint64_t a = reg_read(p, i->rm, size), b = reg_read(p, i->reg, size);
     reg_write(p, i->rm, b, size);
     reg_write(p, i->reg, a, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 /* With memory it is LOCKed, prefix or not. */
 ALWAYS_INLINE const struct insn *xchg_m(struct processor *p, const struct insn *i, unsigned size)
@@ -41,7 +41,7 @@ ALWAYS_INLINE const struct insn *xchg_m(struct processor *p, const struct insn *
     EACH_SIZE(XCHG)
     rmw_end(p, &r, size);
     reg_write(p, i->reg, value, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(xchg_r)
 SIZED(xchg_m)
@@ -78,7 +78,7 @@ ALWAYS_INLINE const struct insn *xadd(struct processor *p, const struct insn *i,
     if (i->mod3) /* second: the sum stays when both are one register */
         reg_write(p, i->rm, copy, size);
     p->status = status_captured(ax);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(xadd)
 
@@ -110,11 +110,11 @@ ALWAYS_INLINE const struct insn *cmpxchg(struct processor *p, const struct insn 
     p->status = status_captured((uint32_t)ax);
     if (!(p->status & FLAG_ZF)) {
         reg_write(p, REG_RAX, seen, size);
-        return i + 1;
+        return next_insn(p, i);
     }
     if (i->mod3)
         reg_write(p, i->rm, copy, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(cmpxchg)
 
@@ -145,7 +145,7 @@ HANDLER(cmpxchg8b)
         p->gpr[REG_RAX] = (uint32_t)seen;
         p->gpr[REG_RDX] = seen >> 32;
     }
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* Always LOCKed on the host: all hosts have it, and its operand is aligned. */
@@ -180,7 +180,7 @@ HANDLER(cmpxchg16b)
         p->gpr[REG_RAX] = low;
         p->gpr[REG_RDX] = high;
     }
-    return i + 1;
+    return next_insn(p, i);
 }
 
 exec_fn *exec_bind_exchange(const struct insn *i, uint32_t mode)

@@ -17,6 +17,19 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define HANDLER(name) static const struct insn *name(struct processor *p, const struct insn *i)
 
+/* ---------------------------------------------------------------- going on */
+
+/* Goes on to the instruction after I, by a tail call: a third to a half faster than returning I + 1
+ * to the run loop, which means the same.  Taken branches return, so that without tail calls (an
+ * unoptimized build) the stack is no deeper than a block is long. */
+ALWAYS_INLINE const struct insn *next_insn(struct processor *p, const struct insn *i)
+{
+    const struct insn *next = i + 1;
+    p->insn = next;
+    p->icount++;
+    return next->exec(p, next);
+}
+
 /* ---------------------------------------------------------------- picking handlers */
 
 typedef exec_fn *bind_fn(const struct insn *i, uint32_t mode);

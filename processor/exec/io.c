@@ -26,7 +26,7 @@ HANDLER(in)
     uint16_t port = port_of(p, i);
     check_port(p, port, size);
     reg_write(p, REG_RAX, port_read(p, port, size, false), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(out)
 {
@@ -34,7 +34,7 @@ HANDLER(out)
     uint16_t port = port_of(p, i);
     check_port(p, port, size);
     port_write(p, port, (uint32_t)reg_read(p, REG_RAX, size), size, false);
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* The destination is known to be writable before the port is read: reading has effects. */

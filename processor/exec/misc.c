@@ -9,43 +9,43 @@
 HANDLER(lahf)
 {
     *byte_register(p, REG_HIGH | REG_RAX) = (uint8_t)(p->status | FLAG_ONE);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(sahf)
 {
     p->status =
         (p->status & FLAG_OF) | (*byte_register(p, REG_HIGH | REG_RAX) & (FLAGS_STATUS & ~FLAG_OF));
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(salc)
 {
     *byte_register(p, REG_RAX) = p->status & FLAG_CF ? 0xff : 0;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(clc)
 {
     p->status &= ~FLAG_CF;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(stc)
 {
     p->status |= FLAG_CF;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(cmc)
 {
     p->status ^= FLAG_CF;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(cld)
 {
     p->rflags &= ~FLAG_DF;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(std)
 {
     p->rflags |= FLAG_DF;
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* ---------------------------------------------------------------- hints and fences */
@@ -53,7 +53,7 @@ HANDLER(std)
 HANDLER(nop)
 {
     (void)p;
-    return i + 1;
+    return next_insn(p, i);
 }
 /* LFENCE, SFENCE, MFENCE: guest accesses are host accesses of the same order, so that only what the
  * host's processor may reorder is left to do. */
@@ -61,7 +61,7 @@ HANDLER(fence)
 {
     (void)p;
     atomic_thread_fence(memory_order_seq_cst);
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* PAUSE exits by its own control, or when a loop of it at CPL 0 runs longer than the window (pause-
@@ -80,14 +80,14 @@ HANDLER(pause_hint)
         }
     }
     __builtin_ia32_pause();
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* Caches are not simulated; the address is checked as a byte read. */
 HANDLER(clflush)
 {
     mem_probe(p, insn_linear(p, i, 1, MEM_READ), 1, MEM_READ);
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* ---------------------------------------------------------------- random numbers */
@@ -100,7 +100,7 @@ static const struct insn *random_number(struct processor *p, const struct insn *
     bool got = getrandom(&value, sizeof(value), GRND_NONBLOCK) == sizeof(value);
     reg_write(p, i->rm, got ? value : 0, i->opsize);
     p->status = got ? FLAG_CF : 0;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(rdrand)
 {

@@ -5,37 +5,37 @@
 ALWAYS_INLINE const struct insn *mov_rg(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, i->rm, reg_read(p, i->reg, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_gr(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, i->reg, reg_read(p, i->rm, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_ri(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, i->rm, i->imm, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_gi(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, i->reg, i->imm, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_gm(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, i->reg, mem_read(p, insn_linear(p, i, size, MEM_READ), size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_mg(struct processor *p, const struct insn *i, unsigned size)
 {
     mem_write(p, insn_linear(p, i, size, MEM_WRITE), reg_read(p, i->reg, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_mi(struct processor *p, const struct insn *i, unsigned size)
 {
     mem_write(p, insn_linear(p, i, size, MEM_WRITE), i->imm, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(mov_rg)
 SIZED(mov_gr)
@@ -51,7 +51,7 @@ ALWAYS_INLINE const struct insn *mov_gm64(struct processor *p, const struct insn
     if (!operand_hit(p, i, size, MEM_READ, &host))
         return mov_gm_sized[size_index(size)](p, i);
     reg_write(p, i->reg, host_load(host, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_mg64(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -59,7 +59,7 @@ ALWAYS_INLINE const struct insn *mov_mg64(struct processor *p, const struct insn
     if (!operand_hit(p, i, size, MEM_WRITE, &host))
         return mov_mg_sized[size_index(size)](p, i);
     host_store(host, reg_read(p, i->reg, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *mov_mi64(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -67,7 +67,7 @@ ALWAYS_INLINE const struct insn *mov_mi64(struct processor *p, const struct insn
     if (!operand_hit(p, i, size, MEM_WRITE, &host))
         return mov_mi_sized[size_index(size)](p, i);
     host_store(host, i->imm, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(mov_gm64)
 SIZED(mov_mg64)
@@ -78,20 +78,20 @@ SIZED(mov_mi64)
 ALWAYS_INLINE const struct insn *lea(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, i->reg, insn_ea(p, i), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(lea)
 /* 64-bit addresses, the result of 4 or 8 bytes. */
 HANDLER(lea64_8)
 {
     p->gpr[i->reg] = p->gpr[i->base] + (p->gpr[i->index] << i->scale) + (uint64_t)i->disp;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(lea64_4)
 {
     p->gpr[i->reg] =
         (uint32_t)(p->gpr[i->base] + (p->gpr[i->index] << i->scale) + (uint64_t)i->disp);
-    return i + 1;
+    return next_insn(p, i);
 }
 
 ALWAYS_INLINE uint64_t swap_bytes(uint64_t value, unsigned size)
@@ -106,16 +106,16 @@ ALWAYS_INLINE const struct insn *movbe(struct processor *p, const struct insn *i
         reg_write(p, i->reg, swap_bytes(rm_read(p, i, size), size), size);
     else
         rm_write(p, i, swap_bytes(reg_read(p, i->reg, size), size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *bswap(struct processor *p, const struct insn *i, unsigned size)
 {
     if (size == 2) { /* undefined: what the host does */
         asm(".byte 0x66\n\tbswap %k0" : "+r"(p->gpr[i->rm]));
-        return i + 1;
+        return next_insn(p, i);
     }
     reg_write(p, i->rm, swap_bytes(p->gpr[i->rm], size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(movbe)
 SIZED_WORDS(bswap)
@@ -126,7 +126,7 @@ HANDLER(xlat)
     if (i->addrsize != 8)
         ea = i->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
     *byte_register(p, REG_RAX) = mem_read8(p, segment_linear(p, i->seg, ea, 1, MEM_READ));
-    return i + 1;
+    return next_insn(p, i);
 }
 
 exec_fn *exec_bind_move(const struct insn *i, uint32_t mode)
@@ -163,13 +163,13 @@ exec_fn *exec_bind_move(const struct insn *i, uint32_t mode)
     HANDLER(name##_r_##from##_##to)                                                                \
     {                                                                                              \
         reg_write(p, i->reg, (uint64_t)(result)(type)reg_read(p, i->rm, from), to);                \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_m_##from##_##to)                                                                \
     {                                                                                              \
         uint64_t value = mem_read(p, insn_linear(p, i, from, MEM_READ), from);                     \
         reg_write(p, i->reg, (uint64_t)(result)(type)value, to);                                   \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(name##_m64_##from##_##to)                                                              \
     {                                                                                              \
@@ -177,7 +177,7 @@ exec_fn *exec_bind_move(const struct insn *i, uint32_t mode)
         if (!operand_hit(p, i, from, MEM_READ, &host))                                             \
             return name##_m_##from##_##to(p, i);                                                   \
         reg_write(p, i->reg, (uint64_t)(result)(type)host_load(host, from), to);                   \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 #define EXTENDS(from, unsigned_type, signed_type)                                                  \
     EXTEND(movzx, unsigned_type, from, 2, uint64_t)                                                \
@@ -215,23 +215,23 @@ exec_fn *exec_bind_extend(const struct insn *i, uint32_t mode)
 HANDLER(cbw_2)
 {
     reg_write(p, REG_RAX, (uint64_t)(int8_t)p->gpr[REG_RAX], 2);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(cbw_4)
 {
     reg_write(p, REG_RAX, (uint64_t)(int16_t)p->gpr[REG_RAX], 4);
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(cbw_8)
 {
     p->gpr[REG_RAX] = (uint64_t)(int32_t)p->gpr[REG_RAX];
-    return i + 1;
+    return next_insn(p, i);
 }
 /* CWD, CDQ, CQO: rDX filled with the accumulator's sign. */
 ALWAYS_INLINE const struct insn *cwd(struct processor *p, const struct insn *i, unsigned size)
 {
     reg_write(p, REG_RDX, p->gpr[REG_RAX] >> (8 * size - 1) & 1 ? ~0ull : 0, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(cwd)
 
@@ -264,7 +264,7 @@ ALWAYS_INLINE const struct insn *cmov(struct processor *p, const struct insn *i,
     bool taken = condition(p, i->opcode & 15);
     uint64_t old = reg_read(p, i->reg, size);
     reg_write(p, i->reg, taken ? value : old, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(cmov)
 
@@ -273,12 +273,12 @@ SIZED_WORDS(cmov)
     HANDLER(cmov_r4_##cc)                                                                          \
     {                                                                                              \
         cmov_write(p, i, condition(p, cc), (uint32_t)p->gpr[i->rm], 4);                            \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     HANDLER(cmov_r8_##cc)                                                                          \
     {                                                                                              \
         cmov_write(p, i, condition(p, cc), p->gpr[i->rm], 8);                                      \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 EACH_CONDITION(CMOV_REGISTER)
 
@@ -297,13 +297,13 @@ exec_fn *exec_bind_cmov(const struct insn *i, uint32_t mode)
 HANDLER(setcc)
 {
     rm_write(p, i, condition(p, i->opcode & 15), 1);
-    return i + 1;
+    return next_insn(p, i);
 }
 #define SETCC_REGISTER(cc)                                                                         \
     HANDLER(setcc_r_##cc)                                                                          \
     {                                                                                              \
         *byte_register(p, i->rm) = condition(p, cc);                                               \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }
 EACH_CONDITION(SETCC_REGISTER)
 

@@ -51,7 +51,7 @@ ALWAYS_INLINE void write_pair(struct processor *p, uint64_t low, uint64_t high, 
         ax = (uint32_t)a;                                                                          \
         write_pair(p, product, upper, size);                                                       \
         p->status = status_captured(ax);                                                           \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     SIZED(name)
 
@@ -86,13 +86,13 @@ ALWAYS_INLINE const struct insn *imul2(struct processor *p, const struct insn *i
 {
     uint64_t b = rm_read(p, i, size);
     reg_write(p, i->reg, signed_product(p, p->gpr[i->reg], b, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *imul3(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t a = rm_read(p, i, size);
     reg_write(p, i->reg, signed_product(p, a, i->imm, size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(imul2)
 SIZED_WORDS(imul3)
@@ -130,7 +130,7 @@ ALWAYS_INLINE const struct insn *div(struct processor *p, const struct insn *i, 
         remainder = dividend % divisor;
     }
     write_pair(p, quotient, remainder, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 
 ALWAYS_INLINE int64_t sign_extend(uint64_t value, unsigned size)
@@ -167,7 +167,7 @@ ALWAYS_INLINE const struct insn *idiv(struct processor *p, const struct insn *i,
         raise_fault(p, VECTOR_DE, 0);
     write_pair(p, quotient_negative ? -quotient : quotient, negative ? -remainder : remainder,
                size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED(div)
 SIZED(idiv)

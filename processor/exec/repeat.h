@@ -65,15 +65,15 @@ static inline const struct insn *repeat_pause(struct processor *p, const struct 
     do {                                                                                           \
         if (!is_repeated(i)) {                                                                     \
             step;                                                                                  \
-            return i + 1;                                                                          \
+            return next_insn(p, i);                                                                \
         }                                                                                          \
         if (address_register(p, i, REG_RCX) == 0)                                                  \
-            return i + 1;                                                                          \
+            return next_insn(p, i);                                                                \
         for (;;) {                                                                                 \
             step;                                                                                  \
             enum repeat next = repeat_next(p, i, 1);                                               \
             if (next == REPEAT_END)                                                                \
-                return i + 1;                                                                      \
+                return next_insn(p, i);                                                            \
             if (next == REPEAT_PAUSE)                                                              \
                 return repeat_pause(p, i);                                                         \
         }                                                                                          \

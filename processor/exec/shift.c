@@ -42,7 +42,7 @@
             void *d = size == 1 ? (void *)byte_register(p, i->rm) : (void *)&p->gpr[i->rm];        \
             p->status = name##_at(p, d, count, size);                                              \
         }                                                                                          \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     ALWAYS_INLINE const struct insn *name##_memory(struct processor *p, const struct insn *i,      \
                                                    uint8_t count, unsigned size)                   \
@@ -54,7 +54,7 @@
             status = name##_at(p, d, count, size);                                                 \
         rmw_end(p, &r, size);                                                                      \
         p->status = status;                                                                        \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     ALWAYS_INLINE const struct insn *name##_ri(struct processor *p, const struct insn *i,          \
                                                unsigned size)                                      \
@@ -160,7 +160,7 @@ exec_fn *exec_bind_shift(const struct insn *i, uint32_t mode)
             rmw_end(p, &r, size);                                                                  \
         }                                                                                          \
         p->status = status;                                                                        \
-        return i + 1;                                                                              \
+        return next_insn(p, i);                                                                    \
     }                                                                                              \
     SIZED_WORDS(name)
 

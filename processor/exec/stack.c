@@ -9,24 +9,24 @@
 ALWAYS_INLINE const struct insn *push_r(struct processor *p, const struct insn *i, unsigned size)
 {
     stack_push(p, p->gpr[i->rm], size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *push_i(struct processor *p, const struct insn *i, unsigned size)
 {
     stack_push(p, i->imm, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *push_m(struct processor *p, const struct insn *i, unsigned size)
 {
     stack_push(p, mem_read(p, insn_linear(p, i, size, MEM_READ), size), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *pop_r(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t value = stack_top(p, size);
     p->gpr[REG_RSP] = stack_add(p, p->gpr[REG_RSP], size);
     reg_write(p, i->rm, value, size); /* second: POP RSP keeps what was read */
-    return i + 1;
+    return next_insn(p, i);
 }
 /* The address of a memory operand based on RSP is computed with RSP after the pop (SDM, POP). */
 ALWAYS_INLINE const struct insn *pop_m(struct processor *p, const struct insn *i, unsigned size)
@@ -39,7 +39,7 @@ ALWAYS_INLINE const struct insn *pop_m(struct processor *p, const struct insn *i
         ea = i->addrsize == 4 ? (uint32_t)ea : (uint16_t)ea;
     mem_write(p, segment_linear(p, i->seg, ea, size, MEM_WRITE), value, size);
     p->gpr[REG_RSP] = rsp;
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(push_r)
 SIZED_WORDS(push_i)
@@ -56,7 +56,7 @@ HANDLER(push_r64)
         return push_r_8(p, i);
     host_store(host, p->gpr[i->rm], 8);
     p->gpr[REG_RSP] = rsp;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(push_i64)
 {
@@ -66,7 +66,7 @@ HANDLER(push_i64)
         return push_i_8(p, i);
     host_store(host, i->imm, 8);
     p->gpr[REG_RSP] = rsp;
-    return i + 1;
+    return next_insn(p, i);
 }
 HANDLER(pop_r64)
 {
@@ -77,7 +77,7 @@ HANDLER(pop_r64)
     uint64_t value = host_load(host, 8);
     p->gpr[REG_RSP] = rsp + 8;
     p->gpr[i->rm] = value;
-    return i + 1;
+    return next_insn(p, i);
 }
 
 /* ---------------------------------------------------------------- PUSHA, POPA, PUSHF */
@@ -94,7 +94,7 @@ ALWAYS_INLINE const struct insn *pusha(struct processor *p, const struct insn *i
     for (unsigned n = 0; n < 8; n++)
         mem_write(p, linear[n], p->gpr[REG_RAX + n], size);
     p->gpr[REG_RSP] = rsp;
-    return i + 1;
+    return next_insn(p, i);
 }
 /* The slot of RSP is read and dropped. */
 ALWAYS_INLINE const struct insn *popa(struct processor *p, const struct insn *i, unsigned size)
@@ -106,7 +106,7 @@ ALWAYS_INLINE const struct insn *popa(struct processor *p, const struct insn *i,
         if (n != REG_RSP)
             reg_write(p, n, value[n], size);
     p->gpr[REG_RSP] = rsp;
-    return i + 1;
+    return next_insn(p, i);
 }
 /* In virtual-8086 mode IOPL must be 3.  The image has RF and VM clear. */
 ALWAYS_INLINE const struct insn *pushf(struct processor *p, const struct insn *i, unsigned size)
@@ -114,7 +114,7 @@ ALWAYS_INLINE const struct insn *pushf(struct processor *p, const struct insn *i
     if (p->mode & MODE_V86 && (p->rflags & FLAG_IOPL) != FLAG_IOPL)
         raise_gp(p);
     stack_push(p, processor_rflags(p) & ~(FLAG_RF | FLAG_VM), size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(pusha)
 SIZED_WORDS(popa)
@@ -154,7 +154,7 @@ ALWAYS_INLINE const struct insn *enter(struct processor *p, const struct insn *i
     }
     reg_write(p, REG_RBP, frame, size);
     p->gpr[REG_RSP] = rsp;
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *leave(struct processor *p, const struct insn *i, unsigned size)
 {
@@ -162,7 +162,7 @@ ALWAYS_INLINE const struct insn *leave(struct processor *p, const struct insn *i
     uint64_t value = mem_read(p, stack_linear(p, rsp, size, MEM_READ), size);
     p->gpr[REG_RSP] = stack_add(p, rsp, size);
     reg_write(p, REG_RBP, value, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 SIZED_WORDS(enter)
 SIZED_WORDS(leave)
@@ -175,7 +175,7 @@ HANDLER(leave64)
         return leave_8(p, i);
     p->gpr[REG_RBP] = host_load(host, 8);
     p->gpr[REG_RSP] = rbp + 8;
-    return i + 1;
+    return next_insn(p, i);
 }
 
 exec_fn *exec_bind_stack(const struct insn *i, uint32_t mode)

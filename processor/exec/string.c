@@ -123,13 +123,13 @@ static inline bool by_chunks(const struct processor *p)
 ALWAYS_INLINE const struct insn *movs(struct processor *p, const struct insn *i, unsigned size)
 {
     movs_one(p, i, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *rep_movs(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t left = address_register(p, i, REG_RCX);
     if (left == 0)
-        return i + 1;
+        return next_insn(p, i);
     for (;;) {
         uint64_t n = by_chunks(p) ? movs_chunk(p, i, left, size) : 0;
         if (n) {
@@ -141,20 +141,20 @@ ALWAYS_INLINE const struct insn *rep_movs(struct processor *p, const struct insn
         }
         enum repeat next = repeat_next(p, i, n);
         if (next != REPEAT_MORE)
-            return next == REPEAT_END ? i + 1 : repeat_pause(p, i);
+            return next == REPEAT_END ? next_insn(p, i) : repeat_pause(p, i);
         left -= n;
     }
 }
 ALWAYS_INLINE const struct insn *stos(struct processor *p, const struct insn *i, unsigned size)
 {
     stos_one(p, i, size);
-    return i + 1;
+    return next_insn(p, i);
 }
 ALWAYS_INLINE const struct insn *rep_stos(struct processor *p, const struct insn *i, unsigned size)
 {
     uint64_t left = address_register(p, i, REG_RCX);
     if (left == 0)
-        return i + 1;
+        return next_insn(p, i);
     for (;;) {
         uint64_t n = by_chunks(p) ? stos_chunk(p, i, left, size) : 0;
         if (n) {
@@ -165,7 +165,7 @@ ALWAYS_INLINE const struct insn *rep_stos(struct processor *p, const struct insn
         }
         enum repeat next = repeat_next(p, i, n);
         if (next != REPEAT_MORE)
-            return next == REPEAT_END ? i + 1 : repeat_pause(p, i);
+            return next == REPEAT_END ? next_insn(p, i) : repeat_pause(p, i);
         left -= n;
     }
 }
@@ -222,7 +222,7 @@ ALWAYS_INLINE bool goes_on(const struct processor *p, const struct insn *i)
         step;                                                                                      \
         if (is_repeated(i) && !goes_on(p, i)) {                                                    \
             repeat_next(p, i, 1);                                                                  \
-            return i + 1;                                                                          \
+            return next_insn(p, i);                                                                \
         }                                                                                          \
     })
 
