@@ -212,8 +212,8 @@ static void add_hypervisor(struct system *s)
     struct kvm_cpuid_entry2 *e = add(s, KVM_CPUID_SIGNATURE, 0, false);
     e->eax = KVM_CPUID_FEATURES;
     memcpy(&e->ebx, KVM_SIGNATURE, 4);
-    memcpy(&e->ecx, KVM_SIGNATURE + 4, 4);
-    memcpy(&e->edx, KVM_SIGNATURE + 8, 4);
+    memcpy(&e->ecx, &KVM_SIGNATURE[4], 4);
+    memcpy(&e->edx, &KVM_SIGNATURE[8], 4);
     e = add(s, KVM_CPUID_FEATURES, 0, false);
     e->eax = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_NOP_IO_DELAY |
              1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_PV_UNHALT |

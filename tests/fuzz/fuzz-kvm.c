@@ -9,7 +9,6 @@
 #include "kvm/trapeze_kvm.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -84,7 +83,15 @@ static void scribble(struct script *s, uint8_t *to, size_t size)
 
 static uint8_t *ram;
 static struct tkvm_file *system_file;
-static _Atomic(struct tkvm_file *) running;
+static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct tkvm_file *running;
+
+static void set_running(struct tkvm_file *f)
+{
+    pthread_mutex_lock(&running_lock);
+    running = f;
+    pthread_mutex_unlock(&running_lock);
+}
 
 /* Ends every KVM_RUN after a moment. */
 static void *kicker(void *opaque)
@@ -92,9 +99,10 @@ static void *kicker(void *opaque)
     (void)opaque;
     for (;;) {
         usleep(200);
-        struct tkvm_file *f = atomic_load(&running);
-        if (f)
-            tkvm_kick(f);
+        pthread_mutex_lock(&running_lock);
+        if (running)
+            tkvm_kick(running);
+        pthread_mutex_unlock(&running_lock);
     }
     return NULL;
 }
@@ -174,9 +182,9 @@ static void run(struct tkvm_file *f, struct script *s)
     struct kvm_run *r = tkvm_mmap(f, 12288, 0);
     scribble(s, (uint8_t *)r, 8); /* request_interrupt_window, immediate_exit */
     for (unsigned n = 0; n < 8; n++) {
-        atomic_store(&running, f);
+        set_running(f);
         long result = request(f, KVM_RUN, NULL);
-        atomic_store(&running, NULL);
+        set_running(NULL);
         if (result < 0)
             break;
         scribble(s, (uint8_t *)r + 4096, 16);
