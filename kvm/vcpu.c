@@ -11,6 +11,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Pause-loop exiting: PAUSEs at most so many instructions apart are one loop, which exits after so
+ * many PAUSEs (some tens of microseconds). */
+#define PAUSE_LOOP_GAP    64
+#define PAUSE_LOOP_WINDOW 512
+
 bool vcpu_is_bsp(const struct vcpu *v)
 {
     return v->id == v->vm->boot_cpu_id;
@@ -44,6 +49,11 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned id)
         if (!vcpu_is_bsp(v))
             v->mp_state = KVM_MP_STATE_UNINITIALIZED;
     }
+    /* A vCPU that waits for a lock in a PAUSE loop lets others run: they may hold the lock and have
+     * no core. */
+    v->processor->vmcs.cpu_based_controls2 = CPU2_PAUSE_LOOP_EXITING;
+    v->processor->vmcs.ple_gap = PAUSE_LOOP_GAP;
+    v->processor->vmcs.ple_window = PAUSE_LOOP_WINDOW;
     tsc_init(v);
     msr_reset(v);
     cpuid_apply(v);
