@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -86,11 +87,15 @@ static gboolean on_client(gint fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* Removes a socket that a dead process left; one that answers stays. */
+/* Removes a socket that a dead process left; one that answers stays, and so does another file,
+ * which refuses connections too. */
 static void remove_stale(const struct sockaddr_un *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat s;
 
+    if (lstat(address->sun_path, &s) || !S_ISSOCK(s.st_mode))
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) && errno == ECONNREFUSED)

@@ -128,6 +128,7 @@ def test_bad_input_gives_one_line(trapeze, files, name):
     assert done.stdout == ""
     for word in mentioned:
         assert word.format(**files) in done.stderr
+    assert files["text"].read_text().startswith("This is no kernel."), "a file was overwritten"
 
 
 def test_disk_in_use(trapeze, files, start, linux, disk):
