@@ -92,6 +92,18 @@ static void check_namespaces(void)
     line("user namespaces", "%s", status == 0 ? "yes" : "no (not needed yet)");
 }
 
+/* Other people's programs. */
+static void check_preload(void)
+{
+    g_autofree char *library = with_kvm_library();
+
+    if (library)
+        line("trapeze with-kvm", "gives other programs (QEMU, kvmtool) a /dev/kvm in software: %s",
+             library);
+    else
+        line("trapeze with-kvm", "no: libtrapeze-kvm.so is not installed");
+}
+
 /* What would get a better engine than software. */
 static void advise(const struct engine_probe *probe, bool virtualizes)
 {
@@ -131,6 +143,7 @@ int command_doctor(int argc, char **argv)
     check_tap();
     check_huge_pages();
     check_namespaces();
+    check_preload();
     line("--engine auto", "%s, because %s", probe.hardware ? "kvm" : "software", probe.text);
     advise(&probe, virtualizes);
     engine_probe_clear(&probe);

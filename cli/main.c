@@ -13,8 +13,9 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"run", command_run, "run a virtual machine on this terminal"},
+    {"with-kvm", command_with_kvm, "run another program with a /dev/kvm that is ours"},
     {"doctor", command_doctor, "say what this host offers, and what would make guests faster"},
-    {"help", command_help, "help [run|cpu]: this, or more about one subject"},
+    {"help", command_help, "help [run|with-kvm|cpu]: this, or more about one subject"},
     {"version", command_version, "print the version"},
 };
 
@@ -57,6 +58,8 @@ int command_help(int argc, char **argv)
         print_help();
     else if (!strcmp(argv[0], "run"))
         run_print_help();
+    else if (!strcmp(argv[0], "with-kvm"))
+        with_kvm_print_help();
     else if (!strcmp(argv[0], "cpu"))
         print_cpu_help();
     else if (!strcmp(argv[0], "doctor"))
@@ -64,7 +67,8 @@ int command_help(int argc, char **argv)
             "Usage: trapeze doctor\n\nSays what this host offers, and which engine --engine auto "
             "takes.\n");
     else {
-        fprintf(stderr, "trapeze: help: there is no subject `%s`; there are run, cpu, doctor\n",
+        fprintf(stderr,
+                "trapeze: help: there is no subject `%s`; there are run, with-kvm, cpu, doctor\n",
                 argv[0]);
         return 1;
     }
@@ -84,7 +88,7 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : NULL;
 
     if (!name) {
-        fprintf(stderr, "trapeze: give a command: run, doctor, help or version\n");
+        fprintf(stderr, "trapeze: give a command: run, with-kvm, doctor, help or version\n");
         return 1;
     }
     if (!strcmp(name, "--help") || !strcmp(name, "-h"))
@@ -94,7 +98,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         if (!strcmp(name, commands[i].name))
             return commands[i].run(argc - 2, argv + 2);
-    fprintf(stderr, "trapeze: there is no command `%s`; there are run, doctor, help and version\n",
+    fprintf(stderr,
+            "trapeze: there is no command `%s`; there are run, with-kvm, doctor, help and "
+            "version\n",
             name);
     return 1;
 }

@@ -125,3 +125,9 @@ void tkvm_kick(struct tkvm_file *f)
     if (f->kind == FILE_VCPU)
         vcpu_request(f->vcpu, VCPU_REQUEST_EXIT);
 }
+
+void tkvm_clear_kick(struct tkvm_file *f)
+{
+    if (f->kind == FILE_VCPU)
+        atomic_fetch_and(&f->vcpu->requests, ~VCPU_REQUEST_EXIT);
+}

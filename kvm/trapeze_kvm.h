@@ -45,6 +45,8 @@ void tkvm_close(struct tkvm_file *f);
 /* Makes a KVM_RUN that runs or is about to run in another thread return -EINTR soon, as a signal to
  * its thread does on Linux.  For callers that cannot use signals; async-signal-safe. */
 void tkvm_kick(struct tkvm_file *vcpu);
+/* Takes back kicks that came after the KVM_RUN that they were meant for. */
+void tkvm_clear_kick(struct tkvm_file *vcpu);
 
 /* ---- what Linux lacks: behind one capability of our own ---- */
 

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Objects and the table of descriptors.
+ *
+ * Without locks: objects are never given back to the allocator, only used again, so a thread that
+ * read a table entry may always touch the object's reference count; it then looks whether the entry
+ * is still the same.
+ */
+#include "preload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CHUNK  1024
+#define CHUNKS 1024 /* a million descriptors, fs.nr_open's default */
+
+#define POOL_CHUNK  256
+#define POOL_CHUNKS 256
+
+typedef _Atomic(struct object *) entry;
+
+/* The one table of the process, as the kernel's of descriptors is. */
+static struct {
+    _Atomic(entry *) chunk[CHUNKS];
+    _Atomic(struct object *) pool[POOL_CHUNKS];
+    _Atomic pid_t process; /* whose table this is */
+} table;
+
+static const char *const placeholder_names[] = {
+    [OBJECT_SYSTEM] = "trapeze-kvm",
+    [OBJECT_VM] = "trapeze-kvm-vm",
+    [OBJECT_VCPU] = "trapeze-kvm-vcpu",
+    [OBJECT_OTHER] = "trapeze-kvm-other",
+};
+
+/* ---------------------------------------------------------------- the pool */
+
+/* Part I of an array that grows by parts of COUNT zeroed elements of SIZE bytes; NULL when it is
+ * not there and is not to be made, or out of memory. */
+static void *part(_Atomic(void *) *slot, size_t count, size_t size, bool make)
+{
+    void *p = atomic_load_explicit(slot, memory_order_acquire);
+    if (p || !make)
+        return p;
+    void *fresh = calloc(count, size);
+    if (!fresh)
+        return NULL;
+    if (atomic_compare_exchange_strong(slot, &p, fresh))
+        return fresh;
+    free(fresh);
+    return p;
+}
+
+static struct object *pool_part(unsigned i, bool make)
+{
+    return part((_Atomic(void *) *)&table.pool[i], POOL_CHUNK, sizeof(struct object), make);
+}
+
+static struct object *object_new(enum object_kind kind, struct tkvm_file *file)
+{
+    for (unsigned i = 0; i < POOL_CHUNKS; i++) {
+        struct object *objects = pool_part(i, true);
+        if (!objects)
+            return NULL;
+        for (unsigned j = 0; j < POOL_CHUNK; j++) {
+            struct object *o = &objects[j];
+            bool used = false;
+            if (atomic_load_explicit(&o->used, memory_order_relaxed) ||
+                !atomic_compare_exchange_strong(&o->used, &used, true))
+                continue;
+            o->kind = kind;
+            o->file = file;
+            o->process = getpid();
+            o->masked = false;
+            atomic_store(&o->references, 1);
+            return o;
+        }
+    }
+    return NULL;
+}
+
+void object_release(struct object *o)
+{
+    if (!o || atomic_fetch_sub(&o->references, 1) != 1)
+        return;
+    /* A VM that a forked child inherited has no threads in it, and is only forgotten. */
+    if (o->kind == OBJECT_SYSTEM || o->process == getpid())
+        tkvm_close(o->file);
+    o->file = NULL;
+    atomic_store(&o->used, false);
+}
+
+void object_kick_masked(pthread_t thread)
+{
+    for (unsigned i = 0; i < POOL_CHUNKS; i++) {
+        struct object *objects = pool_part(i, false);
+        if (!objects)
+            return;
+        for (unsigned j = 0; j < POOL_CHUNK; j++) {
+            struct object *o = &objects[j];
+            unsigned n = atomic_load(&o->references);
+            if (!n || atomic_load(&o->runner) != thread)
+                continue;
+            /* Held, so that it is not closed under us. */
+            while (n && !atomic_compare_exchange_weak(&o->references, &n, n + 1))
+                ;
+            if (!n)
+                continue;
+            if (atomic_load(&o->runner) == thread)
+                tkvm_kick(o->file);
+            object_release(o);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- the table */
+
+static entry *entry_of(int fd, bool make)
+{
+    if (fd < 0 || fd >= CHUNK * CHUNKS)
+        return NULL;
+    entry *entries = part((_Atomic(void *) *)&table.chunk[fd / CHUNK], CHUNK, sizeof(entry), make);
+    return entries ? &entries[fd % CHUNK] : NULL;
+}
+
+bool object_known(int fd)
+{
+    entry *e = entry_of(fd, false);
+    return e && atomic_load_explicit(e, memory_order_relaxed);
+}
+
+struct object *object_of(int fd)
+{
+    entry *e = entry_of(fd, false);
+    for (;;) {
+        struct object *o = e ? atomic_load(e) : NULL;
+        unsigned n = o ? atomic_load(&o->references) : 0;
+        while (n && !atomic_compare_exchange_weak(&o->references, &n, n + 1))
+            ;
+        if (!n)
+            return NULL;
+        if (atomic_load(e) == o)
+            return o;
+        object_release(o);
+    }
+}
+
+void object_assign(int fd, struct object *o)
+{
+    entry *e = entry_of(fd, o != NULL);
+    if (!e || (!o && !atomic_load(e)) || atomic_load(&table.process) != getpid())
+        return;
+    if (o)
+        atomic_fetch_add(&o->references, 1);
+    object_release(atomic_exchange(e, o));
+}
+
+struct object *object_remove(int fd)
+{
+    entry *e = entry_of(fd, false);
+    if (!e || !atomic_load_explicit(e, memory_order_relaxed) ||
+        atomic_load(&table.process) != getpid())
+        return NULL;
+    return atomic_exchange(e, NULL);
+}
+
+/* ---------------------------------------------------------------- descriptors */
+
+static void forked(void)
+{
+    atomic_store(&table.process, getpid());
+}
+
+/* Notes whose table it is. */
+static void own_table(void)
+{
+    pid_t none = 0;
+    if (atomic_compare_exchange_strong(&table.process, &none, getpid()))
+        pthread_atfork(NULL, NULL, forked);
+}
+
+/* A descriptor that nothing can be read from or written to. */
+static int placeholder(enum object_kind kind, bool close_on_exec)
+{
+    int fd = memfd_create(placeholder_names[kind],
+                          MFD_ALLOW_SEALING | (close_on_exec ? MFD_CLOEXEC : 0));
+    if (fd < 0)
+        return -errno;
+    if (fd >= CHUNK * CHUNKS) {
+        NEXT(close)(fd);
+        return -EMFILE;
+    }
+    NEXT(fcntl)(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL);
+    return fd;
+}
+
+/* Enters FILE, which it takes over, as what FD stands for.  0 or -ENOMEM. */
+static int enter(int fd, enum object_kind kind, struct tkvm_file *file)
+{
+    own_table();
+    struct object *o = object_new(kind, file);
+    if (!o || !entry_of(fd, true)) {
+        if (o)
+            object_release(o);
+        else
+            tkvm_close(file);
+        return -ENOMEM;
+    }
+    object_assign(fd, o);
+    object_release(o);
+    return 0;
+}
+
+int object_install(enum object_kind kind, struct tkvm_file *file, bool close_on_exec)
+{
+    int fd = placeholder(kind, close_on_exec);
+    if (fd < 0) {
+        tkvm_close(file);
+        return fd;
+    }
+    int r = enter(fd, kind, file);
+    if (r < 0) {
+        NEXT(close)(fd);
+        return r;
+    }
+    return fd;
+}
+
+int object_adopt(int fd)
+{
+    char path[40], target[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0)
+        return -ENOTTY;
+    target[n] = 0;
+    if (!strncmp(target, "/memfd:trapeze-kvm-", strlen("/memfd:trapeze-kvm-")))
+        return -EIO;
+    if (strcmp(target, "/memfd:trapeze-kvm (deleted)"))
+        return -ENOTTY;
+    struct tkvm_file *file = tkvm_open(&preload_sink);
+    return file ? enter(fd, OBJECT_SYSTEM, file) : -ENOMEM;
+}
