@@ -178,7 +178,7 @@ long test_vcpu(struct test_vm *t, unsigned long request, void *argument)
     return test_vcpu_n(t, 0, request, argument);
 }
 
-static void give_cpuid(struct test_vm *t, unsigned n)
+static void give_cpuid(struct test_vm *t, unsigned n, bool tsc_deadline)
 {
     struct {
         struct kvm_cpuid2 header;
@@ -186,9 +186,25 @@ static void give_cpuid(struct test_vm *t, unsigned n)
     } cpuid = {.header.nent = 256};
     g_assert_cmpint(test_system(t, KVM_GET_SUPPORTED_CPUID, &cpuid), ==, 0);
     for (unsigned i = 0; i < cpuid.header.nent; i++)
-        if (cpuid.entry[i].function == 1)
+        if (cpuid.entry[i].function == 1) {
             cpuid.entry[i].ebx = (cpuid.entry[i].ebx & 0xffffff) | n << 24;
+            /* Older Linux tells of it by a capability alone. */
+            if (tsc_deadline)
+                cpuid.entry[i].ecx |= 1 << 24;
+        }
     g_assert_cmpint(test_vcpu_n(t, n, KVM_SET_CPUID2, &cpuid), ==, 0);
+}
+
+void test_vm_add_vcpu(struct test_vm *t, unsigned long capability)
+{
+    unsigned n = 0;
+    while (t->vcpu[n])
+        n++;
+    g_assert_cmpuint(n, <, TEST_VCPUS);
+    g_assert_cmpint(t->e->ioctl(t->vm, KVM_CREATE_VCPU, n, &t->vcpu[n]), ==, 0);
+    t->run[n] = t->e->mmap(t->vcpu[n], 12288);
+    g_assert_nonnull(t->run[n]);
+    give_cpuid(t, n, capability == KVM_CAP_TSC_DEADLINE_TIMER);
 }
 
 struct test_vm *test_vm_new(const struct kvm_engine *e, unsigned vcpus, bool irqchip)
@@ -208,12 +224,8 @@ struct test_vm *test_vm_new(const struct kvm_engine *e, unsigned vcpus, bool irq
         .userspace_addr = (uintptr_t)t->ram,
     };
     g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &ram), ==, 0);
-    for (unsigned n = 0; n < vcpus; n++) {
-        g_assert_cmpint(e->ioctl(t->vm, KVM_CREATE_VCPU, n, &t->vcpu[n]), ==, 0);
-        t->run[n] = e->mmap(t->vcpu[n], 12288);
-        g_assert_nonnull(t->run[n]);
-        give_cpuid(t, n);
-    }
+    for (unsigned n = 0; n < vcpus; n++)
+        test_vm_add_vcpu(t, 0);
     return t;
 }
 

@@ -59,6 +59,8 @@ struct test_vm {
 
 /* A VM with RAM in slot 0 and VCPUS vCPUs with the supported CPUID; IRQCHIP: with one. */
 struct test_vm *test_vm_new(const struct kvm_engine *e, unsigned vcpus, bool irqchip);
+/* Adds a vCPU; CAPABILITY may be KVM_CAP_TSC_DEADLINE_TIMER, for it to be in CPUID, or 0. */
+void test_vm_add_vcpu(struct test_vm *t, unsigned long capability);
 void test_vm_free(struct test_vm *t);
 
 long test_system(struct test_vm *t, unsigned long request, void *argument);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PIO_DATA(t) ((uint8_t *)(t)->run[0] + (t)->run[0]->io.data_offset)
 
@@ -223,6 +225,7 @@ KVM_GUEST(64, halt_code,
           "mov $0x80f, %ecx\n mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n"
           "mov $0x10, %edx\n out %al, %dx\n"
           "1: sti\n hlt\n cli\n cmpl $0, 0x30000\n je 1b\n"
+          "mov $100000, %ecx\n 2: loop 2b\n"
           "mov $0x11, %edx\n out %al, %dx\n hlt\n");
 KVM_GUEST(64, eoi_handler,
           "push %rax\n push %rcx\n push %rdx\n incl 0x30000\n"
@@ -559,6 +562,229 @@ static void kvmclock(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* ---------------------------------------------------------------- more events */
+
+/* Writes the error code and the return address that its handler was given. */
+KVM_GUEST(64, error_handler,
+          "pop %rax\n mov %rax, 0x30000\n mov (%rsp), %rax\n mov %rax, 0x30008\n"
+          "mov %cr2, %rax\n mov %rax, 0x30010\n mov $0x20, %edx\n"
+          "out %al, %dx\n iretq\n");
+
+static void injected_exception(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, window_code);
+    memcpy(t->ram + TEST_CODE + 0x1000, error_handler, (size_t)(error_handler_end - error_handler));
+    test_gate(t, 14, TEST_CODE + 0x1000);
+    pio_written(t, 0x10, 1);
+    t->run[0]->immediate_exit = 1;
+    g_assert_cmpint(test_vcpu(t, KVM_RUN, NULL), ==, -EINTR); /* finishes the OUT */
+    t->run[0]->immediate_exit = 0;
+    struct kvm_sregs s;
+    g_assert_cmpint(test_vcpu(t, KVM_GET_SREGS, &s), ==, 0);
+    s.cr2 = 0x123456;
+    g_assert_cmpint(test_vcpu(t, KVM_SET_SREGS, &s), ==, 0);
+    uint64_t rip = test_regs(t).rip;
+    struct kvm_vcpu_events events;
+    g_assert_cmpint(test_vcpu(t, KVM_GET_VCPU_EVENTS, &events), ==, 0);
+    events.exception.injected = 1;
+    events.exception.nr = 14;
+    events.exception.has_error_code = 1;
+    events.exception.error_code = 6;
+    g_assert_cmpint(test_vcpu(t, KVM_SET_VCPU_EVENTS, &events), ==, 0);
+    pio_written(t, 0x20, 1);
+    const uint64_t *data = (uint64_t *)(t->ram + TEST_DATA);
+    g_assert_cmphex(data[0], ==, 6);
+    g_assert_cmphex(data[1], ==, rip);
+    g_assert_cmphex(data[2], ==, 0x123456);
+    test_vm_free(t);
+}
+
+/* Writes to a port and to memory that eventfds wait for; then an irqfd wakes it from HLT. */
+KVM_GUEST(64, eventfd_code,
+          "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n"
+          "mov $0x80f, %ecx\n mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n"
+          "mov $0x5555, %eax\n mov $0x1234, %edx\n out %ax, %dx\n inc %eax\n out %ax, %dx\n"
+          "mov $0xd0000000, %ebx\n movl $7, (%rbx)\n"
+          "mov $0x10, %edx\n out %al, %dx\n"
+          "1: sti\n hlt\n cli\n cmpl $0, 0x30000\n je 1b\n"
+          "mov $0x11, %edx\n out %al, %dx\n hlt\n");
+
+static void eventfds(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    TEST_START(t, long, eventfd_code);
+    put_eoi_handler(t, 0x43);
+    int port = eventfd(0, EFD_NONBLOCK), memory = eventfd(0, EFD_NONBLOCK), irq = eventfd(0, 0);
+    struct kvm_ioeventfd p = {.datamatch = 0x5555,
+                              .addr = 0x1234,
+                              .len = 2,
+                              .fd = port,
+                              .flags = KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DATAMATCH};
+    struct kvm_ioeventfd m = {.addr = 0xd0000000, .fd = memory};
+    g_assert_cmpint(test_vm(t, KVM_IOEVENTFD, &p), ==, 0);
+    g_assert_cmpint(test_vm(t, KVM_IOEVENTFD, &p), ==, -EEXIST);
+    g_assert_cmpint(test_vm(t, KVM_IOEVENTFD, &m), ==, 0);
+    struct {
+        struct kvm_irq_routing header;
+        struct kvm_irq_routing_entry entry;
+    } routes = {.header.nr = 1,
+                .entry = {.gsi = 5,
+                          .type = KVM_IRQ_ROUTING_MSI,
+                          .u.msi = {.address_lo = 0xfee00000, .data = 0x43}}};
+    g_assert_cmpint(test_vm(t, KVM_SET_GSI_ROUTING, &routes), ==, 0);
+    struct kvm_irqfd i = {.fd = (uint32_t)irq, .gsi = 5};
+    g_assert_cmpint(test_vm(t, KVM_IRQFD, &i), ==, 0);
+    g_assert_cmphex(pio_written(t, 0x1234, 2), ==, 0x5556); /* the other value was matched */
+    pio_written(t, 0x10, 1);
+    uint64_t count = 0;
+    g_assert_cmpint(read(port, &count, 8), ==, 8);
+    g_assert_cmpuint(count, ==, 1);
+    g_assert_cmpint(read(memory, &count, 8), ==, 8);
+    g_assert_cmpuint(count, ==, 1);
+    g_assert_cmpint(write(irq, &count, 8), ==, 8);
+    pio_written(t, 0x11, 1);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA), ==, 1);
+    test_vm_free(t);
+    close(port);
+    close(memory);
+    close(irq);
+}
+
+/* A split irqchip reports the EOI of a level-triggered interrupt of user space's IOAPIC. */
+static void split_eoi(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 0, false);
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
+    g_assert_cmpint(test_vm(t, KVM_ENABLE_CAP, &cap), ==, 0);
+    test_vm_add_vcpu(t, 0);
+    TEST_START(t, long, halt_code);
+    put_eoi_handler(t, 0x44);
+    struct {
+        struct kvm_irq_routing header;
+        struct kvm_irq_routing_entry entry;
+    } routes = {.header.nr = 1,
+                .entry = {.gsi = 3,
+                          .type = KVM_IRQ_ROUTING_MSI,
+                          .u.msi = {.address_lo = 0xfee00000, .data = 0x44 | 1 << 15 | 1 << 14}}};
+    g_assert_cmpint(test_vm(t, KVM_SET_GSI_ROUTING, &routes), ==, 0);
+    pio_written(t, 0x10, 1);
+    struct kvm_msi msi = {.address_lo = 0xfee00000, .data = 0x44 | 1 << 15 | 1 << 14};
+    g_assert_cmpint(test_vm(t, KVM_SIGNAL_MSI, &msi), ==, 1);
+    test_run(t, KVM_EXIT_IOAPIC_EOI);
+    g_assert_cmphex(t->run[0]->eoi.vector, ==, 0x44);
+    pio_written(t, 0x11, 1);
+    test_vm_free(t);
+}
+
+KVM_GUEST(64, deadline_code,
+          "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n"
+          "mov $0x80f, %ecx\n mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n"
+          "mov $0x832, %ecx\n mov $0x40042, %eax\n wrmsr\n" /* TSC deadline */
+          "rdtsc\n add $1000000, %eax\n adc $0, %edx\n mov $0x6e0, %ecx\n wrmsr\n"
+          "1: sti\n hlt\n cli\n cmpl $0, 0x30000\n je 1b\n"
+          "mov $0x11, %edx\n out %al, %dx\n hlt\n");
+
+static void tsc_deadline(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 0, true);
+    test_vm_add_vcpu(t, KVM_CAP_TSC_DEADLINE_TIMER);
+    TEST_START(t, long, deadline_code);
+    put_eoi_handler(t, 0x42);
+    pio_written(t, 0x11, 1);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA), ==, 1);
+    test_vm_free(t);
+}
+
+/* ---------------------------------------------------------------- slots under a running guest */
+
+KVM_GUEST(32, counter_code,
+          "1: incl 0x30000\n movb 0xe0000000, %al\n movb %al, 0x30004\n jmp 1b\n");
+
+static void *run_until_mmio(void *opaque)
+{
+    test_run(opaque, KVM_EXIT_MMIO);
+    return NULL;
+}
+
+static void wait_for(volatile uint8_t *at, uint8_t value)
+{
+    while (*at != value)
+        g_usleep(100);
+}
+
+/* The guest sees what user space writes, and at last that the slot is gone. */
+static void slot_changes(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, protected, counter_code);
+    uint8_t *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pages[0] = 1;
+    pages[4096] = 2;
+    struct kvm_userspace_memory_region r = {.slot = 1,
+                                            .guest_phys_addr = 0xe0000000,
+                                            .memory_size = 4096,
+                                            .userspace_addr = (uintptr_t)pages};
+    g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &r), ==, 0);
+    pthread_t thread;
+    pthread_create(&thread, NULL, run_until_mmio, t);
+    wait_for(t->ram + TEST_DATA + 4, 1);
+    struct kvm_userspace_memory_region other = r;
+    other.slot = 2;
+    other.userspace_addr += 4096;
+    g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &other), ==, -EEXIST);
+    pages[0] = 3;
+    wait_for(t->ram + TEST_DATA + 4, 3);
+    r.memory_size = 0;
+    g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &r), ==, 0);
+    pthread_join(thread, NULL);
+    g_assert_cmphex(t->run[0]->mmio.phys_addr, ==, 0xe0000000);
+    g_assert_cmpint(test_vm(t, KVM_SET_USER_MEMORY_REGION, &other), ==, 0);
+    test_vm_free(t);
+    munmap(pages, 8192);
+}
+
+/* Code that user space changes between two runs is run as it now is. */
+KVM_GUEST(32, patched_code, "mov $0x10, %edx\n 1: mov $1, %al\n out %al, %dx\n jmp 1b\n");
+
+static void patched(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, protected, patched_code);
+    for (uint8_t i = 1; i < 50; i++) {
+        t->ram[TEST_CODE + 6] = i;
+        g_assert_cmpuint(pio_written(t, 0x10, 1), ==, i);
+    }
+    test_vm_free(t);
+}
+
+KVM_GUEST(64, vector_code,
+          "movups 0x30000, %xmm3\n paddd 0x30000, %xmm3\n movups %xmm3, 0x30010\n"
+          "fldpi\n fld1\n faddp\n fstpl 0x30020\n hlt\n");
+
+static void vector_state(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, vector_code);
+    uint32_t *data = (uint32_t *)(t->ram + TEST_DATA);
+    for (uint32_t i = 0; i < 4; i++)
+        data[i] = i * 0x1000001;
+    g_assert_cmpint(test_vcpu(t, KVM_RUN, NULL), ==, 0);
+    if (e == &kvm_engine_linux && t->run[0]->exit_reason == KVM_EXIT_INTERNAL_ERROR) {
+        g_test_skip("this /dev/kvm only emulates, and not that");
+        test_vm_free(t);
+        return;
+    }
+    g_assert_cmpuint(t->run[0]->exit_reason, ==, KVM_EXIT_HLT);
+    for (uint32_t i = 0; i < 4; i++)
+        g_assert_cmphex(data[4 + i], ==, i * 0x2000002);
+    g_assert_cmpfloat(*(double *)(data + 8), ==, 3.14159265358979323846 + 1);
+    struct kvm_fpu f;
+    g_assert_cmpint(test_vcpu(t, KVM_GET_FPU, &f), ==, 0);
+    g_assert_cmpmem(f.xmm[3], 16, data + 4, 16);
+    test_vm_free(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -585,6 +811,13 @@ int main(int argc, char **argv)
         {"read-only-slot", read_only_slot},
         {"coalesced", coalesced},
         {"kvmclock", kvmclock},
+        {"injected-exception", injected_exception},
+        {"eventfds", eventfds},
+        {"split-eoi", split_eoi},
+        {"tsc-deadline", tsc_deadline},
+        {"slot-changes", slot_changes},
+        {"patched-code", patched},
+        {"vector-state", vector_state},
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
         kvm_test_add("engines", tests[i].name, tests[i].fn);
