@@ -5,6 +5,8 @@
 #include "acpi.h"
 #include "loader.h"
 
+#define BIOS_DATA 0x400
+
 static bool load(struct machine *m, const struct image *i, struct boot_entry *entry, GError **error)
 {
     struct elf elf;
@@ -18,6 +20,26 @@ static bool load(struct machine *m, const struct image *i, struct boot_entry *en
     return image_error(i, error,
                        "not a kernel image known here: neither a bzImage, nor an ELF kernel with a "
                        "PVH note, nor a multiboot image");
+}
+
+/* The BIOS data area's fields that kernels still read without a BIOS: serial port, base memory,
+ * and the extended area above it (Xen puts its trampoline below). */
+static void write_bios_data(struct machine *m)
+{
+    const struct {
+        uint16_t serial[4], parallel[3], extended_segment, equipment;
+        uint8_t test;
+        uint16_t base_kilobytes;
+    } __attribute__((packed)) area = {
+        .serial = {PORT_SERIAL0},
+        .extended_segment = LAYOUT_EBDA >> 4,
+        .equipment = 1 << 9, /* one serial port */
+        .base_kilobytes = LAYOUT_EBDA >> 10,
+    };
+    const uint8_t extended_kilobytes = (0xa0000 - LAYOUT_EBDA) >> 10;
+
+    ram_write(m, BIOS_DATA, &area, sizeof area);
+    ram_write(m, LAYOUT_EBDA, &extended_kilobytes, sizeof extended_kilobytes);
 }
 
 bool boot_load(struct machine *m, struct boot_entry *entry, GError **error)
@@ -35,5 +57,6 @@ bool boot_load(struct machine *m, struct boot_entry *entry, GError **error)
         return false;
     bool good = load(m, &i, entry, error) && acpi_write(m, error);
     image_close(&i);
+    write_bios_data(m);
     return good;
 }

@@ -16,6 +16,7 @@ struct character {
     bool is_pty;
     bool escape;       /* Ctrl-A came, its command not yet */
     bool throttled;    /* a write returned false, and writable was not called since */
+    bool reported;     /* that output was lost */
     GByteArray *queue; /* output that waits */
     GByteArray *input; /* input that waits for room */
     GSource *in_source, *out_source, *listen_source, *timer, *ready;

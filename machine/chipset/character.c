@@ -138,6 +138,15 @@ void character_connect(struct character *c, const struct character_client *clien
 
 /* ---- output ---- */
 
+/* Says once that output is lost; that nobody is there to read it is no loss. */
+static void report_loss(struct character *c, int reason)
+{
+    if (reason == EPIPE || reason == EIO || c->reported)
+        return;
+    c->reported = true;
+    machine_log(c->machine, true, "--serial %s: output is lost: %s", c->spec, g_strerror(reason));
+}
+
 /* Writes from the queue what goes without waiting.  Returns false when the other side has no room.
  * Locked. */
 static bool flush(struct character *c)
@@ -157,7 +166,8 @@ static bool flush(struct character *c)
         if (done < 0 && errno == EAGAIN)
             return false;
         if (done < 0) {
-            g_byte_array_set_size(c->queue, 0); /* nobody is there, or the disk is full */
+            report_loss(c, errno);
+            g_byte_array_set_size(c->queue, 0);
             return true;
         }
         g_byte_array_remove_range(c->queue, 0, (guint)done);
