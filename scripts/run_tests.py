@@ -25,6 +25,14 @@ class Tally:
         self.failed += 1
         self.failures.append(what)
 
+    def report(self):
+        """Prints what failed and the closing line; returns the exit status."""
+        for failure in self.failures:
+            print("failed:", failure)
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"{self.passed} passed, {self.failed} failed{skipped}")
+        return 1 if self.failed or not self.passed else 0
+
 
 def build_unit_tests(build):
     """Configures again, for what was installed since (Zydis), and builds the test programs."""
@@ -77,16 +85,17 @@ def run_unit(name, command, timeout, tally):
             print("   ", line)
 
 
-def run_system(args, tally):
-    report = pathlib.Path(args.build) / "system-tests.xml"
+def run_system(build, tally, marked, file="."):
+    """The system tests in FILE (all, if it is ".") that the marker expression MARKED picks."""
+    report = pathlib.Path(build) / "system-tests.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable if not pathlib.Path("/usr/bin/python3").exists() else
                "/usr/bin/python3", "-m", "pytest", "-q", "-rs", "--junitxml", str(report.resolve()),
-               "-p", "no:cacheprovider", str(ROOT / "tests/system")]
-    if not args.long:
-        command += ["-m", "not long"]
-    environment = dict(os.environ, TRAPEZE_BUILD=str(pathlib.Path(args.build).resolve()))
-    subprocess.run(command, check=False, env=environment)
+               "-p", "no:cacheprovider", "-m", marked, str(ROOT / "tests/system" / file)]
+    environment = dict(os.environ, TRAPEZE_BUILD=str(pathlib.Path(build).resolve()))
+    status = subprocess.run(command, check=False, env=environment).returncode
+    if status > 1:  # beyond "some failed": interrupted, wrong usage, nothing collected
+        tally.fail(f"system tests: pytest ended with {status}")
     if not report.exists():
         tally.fail("system tests: pytest wrote no report")
         return
@@ -113,12 +122,8 @@ def main():
         for name, command, timeout in unit_tests(args.build):
             run_unit(name, command, timeout, tally)
     if not args.unit_only:
-        run_system(args, tally)
-    for failure in tally.failures:
-        print("failed:", failure)
-    skipped = f", {tally.skipped} skipped" if tally.skipped else ""
-    print(f"{tally.passed} passed, {tally.failed} failed{skipped}")
-    return 1 if tally.failed or not tally.passed else 0
+        run_system(args.build, tally, "long or not long" if args.long else "not long")
+    return tally.report()
 
 
 if __name__ == "__main__":
