@@ -77,9 +77,11 @@ static void transmit(struct virtio_con *c)
     struct virtqueue *q = &c->virtio.queues[TRANSMIT];
     GMutex *lock = &c->virtio.pci.device.lock;
     uint8_t bytes[CHUNK];
+    unsigned budget = VIRTIO_TURN;
 
     g_mutex_lock(lock);
-    while (!c->waiting && virtqueue_pop(q, &c->chain)) {
+    while (budget && !c->waiting && virtqueue_pop(q, &c->chain)) {
+        budget--;
         uint64_t length = MIN(c->chain.readable, TRANSMIT_MAX);
         for (uint64_t at = 0; at < length;) {
             size_t n = virtio_chain_read(&c->chain, at, bytes, MIN(sizeof(bytes), length - at));
@@ -89,6 +91,8 @@ static void transmit(struct virtio_con *c)
         virtqueue_push(q, c->chain.head, 0);
     }
     virtqueue_flush(q);
+    if (!budget)
+        virtqueue_kick(q);
     g_mutex_unlock(lock);
 }
 

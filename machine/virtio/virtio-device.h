@@ -17,6 +17,9 @@
 #define VIRTIO_QUEUE_SIZE_MAX 256
 #define VIRTIO_CHAIN_MAX      1024 /* segments */
 #define VIRTIO_CONFIG_MAX     96   /* bytes of device configuration */
+/* Chains that a handler on the main loop takes before it lets others have their turn, kicking its
+ * queue: a guest that never stops adding some must not keep the loop to itself. */
+#define VIRTIO_TURN 256
 
 struct virtio_device;
 

@@ -13,7 +13,6 @@
 #define MAC_BYTES   6
 #define FRAME_MIN   14   /* an Ethernet header */
 #define WAITING_MAX 1024 /* frames for a driver without buffers; more are dropped */
-#define SEND_BUDGET 256  /* frames a turn, so that the rest of the main loop gets one too */
 
 enum { RECEIVE, TRANSMIT, QUEUES };
 
@@ -39,7 +38,7 @@ static struct virtio_net *net_of(struct virtio_device *v)
 static void transmit(struct virtio_net *n, struct virtqueue *q)
 {
     GMutex *lock = &n->virtio.pci.device.lock;
-    unsigned budget = SEND_BUDGET;
+    unsigned budget = VIRTIO_TURN;
 
     g_mutex_lock(lock);
     while (budget && virtqueue_pop(q, &n->chain)) {

@@ -19,15 +19,19 @@ static void rng_notify(struct virtio_device *v, struct virtqueue *q)
     struct virtio_rng *r = container_of(v, struct virtio_rng, virtio);
     struct machine *m = v->pci.device.machine;
     uint8_t bytes[REPLY_MAX];
+    unsigned budget = VIRTIO_TURN;
 
     g_mutex_lock(&v->pci.device.lock);
-    while (virtqueue_pop(q, &r->chain)) {
+    while (budget && virtqueue_pop(q, &r->chain)) {
+        budget--;
         size_t wanted = MIN(r->chain.writable, sizeof(bytes));
         ssize_t got = getrandom(bytes, wanted, 0);
         size_t written = got > 0 ? virtio_chain_write(m, &r->chain, 0, bytes, got) : 0;
         virtqueue_push(q, r->chain.head, written);
     }
     virtqueue_flush(q);
+    if (!budget)
+        virtqueue_kick(q);
     g_mutex_unlock(&v->pci.device.lock);
 }
 
