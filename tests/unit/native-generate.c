@@ -341,6 +341,13 @@ static uint64_t pick_address(struct generator *g, unsigned size, bool may_fault)
     }
 }
 
+/* The same for instruction I, whose addresses may be too narrow for what is not canonical. */
+static uint64_t pick_for(struct generator *g, const struct insn *i, unsigned size, bool may_fault)
+{
+    uint64_t address = pick_address(g, size, may_fault);
+    return i->addrsize == 8 || !(address >> 32) ? address : SCRATCH_END;
+}
+
 static bool in_writable(uint64_t address, unsigned size)
 {
     return address >= SCRATCH_START && address + size <= SCRATCH_START + WRITABLE_BYTES;
@@ -462,8 +469,8 @@ static void place_string(struct generator *g, struct subject *s)
     const struct insn *i = &s->insn;
     /* Which side of CMPS is read first is the processor's affair: one may fault. */
     bool either = chance(g, 50);
-    uint64_t source = pick_address(g, i->opsize, either) - segment_base(g, i);
-    uint64_t destination = pick_address(g, i->opsize, !either);
+    uint64_t source = pick_for(g, i, i->opsize, either) - segment_base(g, i);
+    uint64_t destination = pick_for(g, i, i->opsize, !either);
     set_address_register(g, s, REG_RSI, source);
     set_address_register(g, s, REG_RDI, destination);
     if (i->prefixes & (PREFIX_REP | PREFIX_REPNE))
@@ -512,13 +519,13 @@ static bool place_special(struct generator *g, struct subject *s, uint64_t at)
         return true;
     case OP_XLAT:
         set_address_register(g, s, REG_RBX,
-                             pick_address(g, 1, true) - segment_base(g, i) - (uint8_t)gpr[REG_RAX]);
+                             pick_for(g, i, 1, true) - segment_base(g, i) - (uint8_t)gpr[REG_RAX]);
         return true;
     case OP_MASKMOV: {
         /* Whether bytes that are not stored can fault is left open: where they might, all are. */
         bool mmx = i->attr->operand[0].kind == OPERAND_MMX_REG, may_fault = !mmx && chance(g, 30);
         uint8_t *mask = s->state.xsave + 160 + 16 * i->rm;
-        set_address_register(g, s, REG_RDI, pick_address(g, 16, may_fault) - segment_base(g, i));
+        set_address_register(g, s, REG_RDI, pick_for(g, i, 16, may_fault) - segment_base(g, i));
         for (unsigned n = 0; may_fault && n < 16; n++)
             mask[n] |= 0x80;
         return true;

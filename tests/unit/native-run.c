@@ -164,10 +164,17 @@ static void on_fault(int number, siginfo_t *info, void *context)
 
 static const int fault_signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGTRAP};
 
-/* Signals have a stack of their own: RSP is the instruction's. */
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31) /* linux/signal.h */
+#endif
+
+/* Signals have a stack of their own: RSP is the instruction's, and may even point into that stack,
+ * which would make the kernel go on there. */
 static bool catch_faults(void)
 {
-    stack_t stack = {.ss_sp = (void *)SIGNAL_STACK, .ss_size = SIGNAL_STACK_BYTES};
+    stack_t stack = {.ss_sp = (void *)SIGNAL_STACK,
+                     .ss_size = SIGNAL_STACK_BYTES,
+                     .ss_flags = (int)SS_AUTODISARM};
     struct sigaction action = {.sa_sigaction = on_fault,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     if (sigaltstack(&stack, NULL))
