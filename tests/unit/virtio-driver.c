@@ -263,7 +263,7 @@ static bool has_used(void *opaque)
 uint32_t driver_wait(struct driver *d, struct driver_queue *q, uint32_t *head)
 {
     struct waiting w = {d, q};
-    uint32_t written, unused;
+    uint32_t written = 0, unused;
     fake_run_until(d->fake, has_used, &w);
     g_assert_true(driver_take(d, q, head ? head : &unused, &written));
     return written;
