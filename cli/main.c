@@ -15,7 +15,7 @@ static const struct command {
     {"run", command_run, "run a virtual machine on this terminal"},
     {"with-kvm", command_with_kvm, "run another program with a /dev/kvm that is ours"},
     {"doctor", command_doctor, "say what this host offers, and what would make guests faster"},
-    {"help", command_help, "help [run|with-kvm|cpu]: this, or more about one subject"},
+    {"help", command_help, "help [run|with-kvm|doctor|cpu]: this, or more about one subject"},
     {"version", command_version, "print the version"},
 };
 
@@ -27,7 +27,7 @@ static void print_help(void)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         printf("  %-10s%s\n", commands[i].name, commands[i].help);
     printf("\nA first guest:\n"
-           "  trapeze run --kernel /boot/vmlinuz --append console=ttyS0\n");
+           "  trapeze run --kernel /vmlinuz --initrd /initrd.img --append console=ttyS0\n");
 }
 
 static void print_cpu_help(void)

@@ -200,12 +200,15 @@ static const struct option_row rows[] = {
      "its initial RAM disk; for multiboot images a list of modules,\n\"FILE[ ARGUMENTS],...\"",
      take_initrd},
     {"append", "TEXT", "its command line", take_append},
-    {"memory", "SIZE", "guest RAM: 512M, 2G (default 512M)", take_memory},
-    {"cpus", "N", "number of vCPUs (default 1)", take_cpus},
+    {"memory", "SIZE", "guest RAM: 512M, 2G; a bare number is mebibytes (default 512M)",
+     take_memory},
+    {"cpus", "N", "number of vCPUs, 1 to 255 (default 1)", take_cpus},
     {"disk", "FILE[,readonly]", "a raw image as a virtio disk; may be repeated", take_disk},
-    {"net", "user[,forward=...]|none",
-     "network without root rights (default user); with\n"
-     "forward=tcp:127.0.0.1:2222-:22 port 2222 of the host\nreaches port 22 of the guest",
+    {"net", "user[,...]|none",
+     "network without root rights (default user); options:\n"
+     "forward=tcp:127.0.0.1:2222-:22 lets port 2222 of the host\n"
+     "reach port 22 of the guest (udp: likewise; without an\n"
+     "address only this host may connect); mac=52:54:00:12:34:56",
      take_net},
     {"serial", "WHERE", "the serial port: stdio (default), none, pty, unix:PATH,\nfile:PATH",
      take_serial},
@@ -228,8 +231,10 @@ void run_print_help(void)
            "Runs a virtual machine on this terminal.  Ctrl-A x leaves, Ctrl-A h lists more keys.\n"
            "IMAGE is a raw disk image, taken as the first disk.\n\n");
     options_print(rows, ARRAY_SIZE(rows));
-    printf("\nExit status: 0 when the guest powers off, (V << 1) | 1 when it writes V to port\n"
-           "0xf4, 1 with a message when something is wrong.\n\n"
+    printf("\nExit status: 0 when the guest powers off, resets under --no-reboot, or is left by\n"
+           "Ctrl-A x; (V << 1) | 1 when it writes V to port 0xf4; 1 with a message when something\n"
+           "is wrong; 128 + N when signal N ended it.  SIGTERM and SIGINT press the guest's power\n"
+           "button first; a second one ends it at once.\n\n"
            "Examples:\n"
            "  A kernel with its initramfs, console on this terminal:\n"
            "    trapeze run --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
