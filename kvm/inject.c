@@ -118,15 +118,19 @@ bool vcpu_has_event(struct vcpu *v)
     return p->rflags & FLAG_IF && interrupt_waits(v);
 }
 
+/* Whether the LAPIC, if there is one, lets a PIC of user space's interrupt. */
+static bool accepts_user_interrupt(const struct vcpu *v)
+{
+    return !v->lapic || (v->external_vector < 0 && lapic_accepts_extint(v->lapic));
+}
+
 bool events_ready_for_user(struct vcpu *v)
 {
     if (vm_has_pic(v->vm))
         return true; /* as Linux says when it has nothing to ask for */
     if (v->interrupt_injected || v->exception.injected || v->exception.pending || v->nmi_injected)
         return false;
-    if (v->lapic && (v->external_vector >= 0 || !lapic_accepts_extint(v->lapic)))
-        return false;
-    return interrupt_allowed(v);
+    return accepts_user_interrupt(v) && interrupt_allowed(v);
 }
 
 /* ---------------------------------------------------------------- entry */
@@ -196,7 +200,7 @@ static void choose_event(struct vcpu *v)
 static uint32_t window_controls(struct vcpu *v)
 {
     uint32_t c = 0;
-    if (v->run->request_interrupt_window && !vm_has_pic(v->vm))
+    if (v->run->request_interrupt_window && !vm_has_pic(v->vm) && accepts_user_interrupt(v))
         c |= CPU_INTERRUPT_WINDOW_EXITING;
     if (v->guest_debug & KVM_GUESTDBG_BLOCKIRQ)
         return c;
