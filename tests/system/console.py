@@ -98,8 +98,8 @@ class Guest:
         line = f"echo b''eg{n}; {{ {command}; }} 2>&1; echo e''nd{n} $?\n"
         assert len(line) < LINE_MAX, "split the command: the guest's line editor is short"
         self.send(line.encode())
-        match = self.expect(rb"beg%d\r\n((?s:.*?))end%d (\d+)\r\n" % (n, n), seconds)
-        output = match.group(1).decode(errors="replace").replace("\r\n", "\n").strip()
+        match = self.expect(rb"beg%d\r*\n((?s:.*?))end%d (\d+)\r*\n" % (n, n), seconds)
+        output = match.group(1).decode(errors="replace").replace("\r", "").strip()
         status = int(match.group(2))
         if not check:
             return status, output

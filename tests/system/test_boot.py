@@ -31,7 +31,7 @@ def check_append():
 def test_self_check(start, linux, disk, flavour, cpus):
     with start(*linux(flavour, check_append()), "--engine", "software", "--cpus", cpus,
                "--disk", disk()) as guest:
-        release = guest.expect(rb"trapeze-guest: init after [0-9.]+ s, kernel (\S+)\r\n",
+        release = guest.expect(rb"trapeze-guest: init after [0-9.]+ s, kernel (\S+)\r*\n",
                                BOOT_SECONDS).group(1).decode()
         assert release.endswith(f"-{flavour}")
         verdicts = {}
