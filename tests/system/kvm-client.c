@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A program that uses /dev/kvm as other people's do, for test_with_kvm.py: `kvm-client CASE`.  Exit
+ * status 0: all was as Linux's KVM has it.  It passes on a /dev/kvm of Linux's, too.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            int check_errno = errno;                                                               \
+            fprintf(stderr, "line %d: not so: %s (errno: %s)\n", __LINE__, #condition,             \
+                    strerror(check_errno));                                                        \
+            _exit(1);                                                                              \
+        }                                                                                          \
+    } while (0)
+#define CHECK_FAILS(call, error)                                                                   \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        CHECK((call) == -1 && errno == (error));                                                   \
+    } while (0)
+
+#define GUEST_BYTES 0x10000u
+#define CODE        0x1000u
+#define COUNTER     0x800u
+
+struct guest {
+    int system, vm, vcpu;
+    uint8_t *memory;
+    struct kvm_run *run;
+    int run_bytes;
+};
+
+/* Real mode code at CODE, DS 0. */
+static const uint8_t code_devices[] = {
+    0xb0, 'x',  0xe6, 0x10,            /* mov al,'x'; out 10h,al */
+    0xe4, 0x11, 0xa2, 0x00, 0x09,      /* in al,11h; mov [900h],al */
+    0xb8, 0x00, 0xf0, 0x8e, 0xc0,      /* mov ax,f000h; mov es,ax */
+    0x26, 0xc6, 0x06, 0x00, 0x00, 'y', /* mov byte es:[0],'y' */
+    0x26, 0xa1, 0x02, 0x00,            /* mov ax,es:[2] */
+    0xa3, 0x02, 0x09,                  /* mov [902h],ax */
+    0xf4,                              /* hlt */
+};
+static const uint8_t code_count[] = {
+    0x66, 0xff, 0x06, 0x00, 0x08, /* again: inc dword [800h] */
+    0xeb, 0xf9,                   /* jmp again */
+};
+
+static void guest_new(struct guest *g, const uint8_t *code, size_t size)
+{
+    g->system = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    CHECK(g->system >= 0);
+    CHECK(ioctl(g->system, KVM_GET_API_VERSION, 0) == 12);
+    g->vm = ioctl(g->system, KVM_CREATE_VM, 0);
+    CHECK(g->vm >= 0);
+    g->memory = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(g->memory != MAP_FAILED);
+    memcpy(g->memory + CODE, code, size);
+    struct kvm_userspace_memory_region slot = {
+        .memory_size = GUEST_BYTES,
+        .userspace_addr = (uintptr_t)g->memory,
+    };
+    CHECK(ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
+    g->vcpu = ioctl(g->vm, KVM_CREATE_VCPU, 0);
+    CHECK(g->vcpu >= 0);
+    g->run_bytes = ioctl(g->system, KVM_GET_VCPU_MMAP_SIZE, 0);
+    CHECK(g->run_bytes >= (int)sizeof(struct kvm_run));
+    g->run = mmap(NULL, (size_t)g->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->vcpu, 0);
+    CHECK(g->run != MAP_FAILED);
+    struct kvm_sregs sregs;
+    CHECK(ioctl(g->vcpu, KVM_GET_SREGS, &sregs) == 0);
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    CHECK(ioctl(g->vcpu, KVM_SET_SREGS, &sregs) == 0);
+    struct kvm_regs regs = {.rip = CODE, .rflags = 2};
+    CHECK(ioctl(g->vcpu, KVM_SET_REGS, &regs) == 0);
+}
+
+static void guest_free(struct guest *g)
+{
+    CHECK(munmap(g->run, (size_t)g->run_bytes) == 0);
+    CHECK(close(g->vcpu) == 0);
+    CHECK(close(g->vm) == 0);
+    CHECK(close(g->system) == 0);
+    CHECK(munmap(g->memory, GUEST_BYTES) == 0);
+}
+
+static uint32_t counter(const struct guest *g)
+{
+    return __atomic_load_n((uint32_t *)(g->memory + COUNTER), __ATOMIC_ACQUIRE);
+}
+
+/* Waits until the guest has counted on. */
+static void wait_running(const struct guest *g)
+{
+    uint32_t before = counter(g);
+    while (counter(g) == before)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void run_to(struct guest *g, uint32_t reason)
+{
+    int r = ioctl(g->vcpu, KVM_RUN, 0);
+    CHECK(r == 0);
+    CHECK(g->run->exit_reason == reason);
+}
+
+/* ---------------------------------------------------------------- running */
+
+static void play_devices(struct guest *g)
+{
+    struct kvm_run *run = g->run;
+    run_to(g, KVM_EXIT_IO);
+    CHECK(run->io.direction == KVM_EXIT_IO_OUT && run->io.port == 0x10 && run->io.size == 1);
+    CHECK(*((char *)run + run->io.data_offset) == 'x');
+    run_to(g, KVM_EXIT_IO);
+    CHECK(run->io.direction == KVM_EXIT_IO_IN && run->io.port == 0x11 && run->io.count == 1);
+    *((char *)run + run->io.data_offset) = 'z';
+    run_to(g, KVM_EXIT_MMIO);
+    CHECK(run->mmio.is_write && run->mmio.phys_addr == 0xf0000 && run->mmio.len == 1);
+    CHECK(run->mmio.data[0] == 'y');
+    run_to(g, KVM_EXIT_MMIO);
+    CHECK(!run->mmio.is_write && run->mmio.phys_addr == 0xf0002 && run->mmio.len == 2);
+    memcpy(run->mmio.data, "ab", 2);
+    run_to(g, KVM_EXIT_HLT);
+    CHECK(g->memory[0x900] == 'z' && !memcmp(g->memory + 0x902, "ab", 2));
+}
+
+static void case_devices(void)
+{
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    play_devices(&g);
+    guest_free(&g);
+}
+
+static void *play_one(void *unused)
+{
+    (void)unused;
+    case_devices();
+    return NULL;
+}
+
+static void case_two_vms(void)
+{
+    struct guest counting;
+    pthread_t other;
+    guest_new(&counting, code_count, sizeof(code_count));
+    for (int i = 0; i < 20; i++) {
+        CHECK(pthread_create(&other, NULL, play_one, NULL) == 0);
+        case_devices();
+        CHECK(pthread_join(other, NULL) == 0);
+    }
+    guest_free(&counting);
+}
+
+/* What a descriptor's place in the mapping is may be asked for page by page. */
+static void case_mapping(void)
+{
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    uint8_t *room = mmap(NULL, (size_t)g.run_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(room != MAP_FAILED);
+    struct kvm_run *second =
+        mmap(room, (size_t)g.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g.vcpu, 0);
+    CHECK((uint8_t *)second == room);
+    run_to(&g, KVM_EXIT_IO);
+    CHECK(second->exit_reason == KVM_EXIT_IO && second->io.port == 0x10);
+    CHECK(*((char *)second + second->io.data_offset) == 'x');
+    CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, g.vm, 0) == MAP_FAILED && errno == ENODEV);
+    CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, g.system, 0) == MAP_FAILED && errno == ENODEV);
+    CHECK(munmap(second, (size_t)g.run_bytes) == 0);
+    run_to(&g, KVM_EXIT_IO);
+    guest_free(&g);
+}
+
+/* ---------------------------------------------------------------- descriptors */
+
+static void case_descriptors(void)
+{
+    struct guest g;
+    struct kvm_regs regs;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    CHECK(fcntl(g.system, F_GETFD) == FD_CLOEXEC);
+    CHECK(fcntl(g.vm, F_GETFD) == FD_CLOEXEC && fcntl(g.vcpu, F_GETFD) == FD_CLOEXEC);
+
+    int copy = dup(g.vcpu), high = fcntl(g.vm, F_DUPFD_CLOEXEC, 100);
+    CHECK(copy >= 0 && high >= 100 && fcntl(copy, F_GETFD) == 0 && fcntl(high, F_GETFD) == 1);
+    CHECK(close(g.vcpu) == 0);
+    CHECK_FAILS(ioctl(g.vcpu, KVM_GET_REGS, &regs), EBADF);
+    CHECK(ioctl(copy, KVM_GET_REGS, &regs) == 0 && regs.rip == CODE);
+    /* The number is somebody else's now. */
+    int null = open("/dev/null", O_RDWR);
+    CHECK(null == g.vcpu);
+    CHECK_FAILS(ioctl(null, KVM_GET_REGS, &regs), ENOTTY);
+    CHECK(dup2(copy, null) == null && ioctl(null, KVM_GET_REGS, &regs) == 0);
+    CHECK(dup3(copy, 200, O_CLOEXEC) == 200 && ioctl(200, KVM_GET_REGS, &regs) == 0);
+    CHECK(close(copy) == 0 && close(200) == 0);
+    CHECK(dup2(null, null) == null && ioctl(null, KVM_GET_REGS, &regs) == 0);
+    /* A VM descriptor that something else is put over is closed. */
+    int zero = open("/dev/zero", O_RDWR);
+    CHECK(dup2(zero, g.vm) == g.vm);
+    CHECK_FAILS(ioctl(g.vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY), ENOTTY);
+    CHECK(ioctl(high, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) > 0);
+    CHECK(close(high) == 0 && close(zero) == 0);
+    play_devices(&g);
+    guest_free(&g);
+}
+
+/* Everything but the vCPU's own descriptor closed, then even that: the mapping stays readable. */
+static void case_close_order(void)
+{
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    CHECK(close(g.system) == 0 && close(g.vm) == 0);
+    play_devices(&g);
+    CHECK(close(g.vcpu) == 0);
+    CHECK(g.run->exit_reason == KVM_EXIT_HLT);
+    CHECK(munmap(g.run, (size_t)g.run_bytes) == 0);
+    CHECK_FAILS(close(g.vcpu), EBADF);
+    CHECK_FAILS(ioctl(g.vm, KVM_CREATE_VCPU, 1), EBADF);
+}
+
+static void reap(pid_t child)
+{
+    int status;
+    CHECK(child > 0);
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* A forked child has the descriptors, but no right to the VM; the system serves it. */
+static void case_fork(void)
+{
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    pid_t child = fork();
+    if (child == 0) {
+        struct kvm_regs regs;
+        CHECK_FAILS(ioctl(g.vm, KVM_CREATE_VCPU, 1), EIO);
+        CHECK_FAILS(ioctl(g.vcpu, KVM_GET_REGS, &regs), EIO);
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EIO);
+        int vm = ioctl(g.system, KVM_CREATE_VM, 0);
+        CHECK(vm >= 0 && ioctl(vm, KVM_CREATE_VCPU, 0) >= 0);
+        case_devices();
+        CHECK(close(g.vcpu) == 0 && close(g.vm) == 0 && close(g.system) == 0);
+        CHECK_FAILS(close(g.vm), EBADF);
+        _exit(0);
+    }
+    reap(child);
+    /* A vfork child shares memory, but closes descriptors of its own. */
+    child = vfork();
+    if (child == 0) {
+        close(g.vcpu);
+        close(g.vm);
+        _exit(0);
+    }
+    reap(child);
+    play_devices(&g);
+    guest_free(&g);
+}
+
+static void case_exec(void)
+{
+    struct guest g;
+    char system[16], vm[16];
+    guest_new(&g, code_devices, sizeof(code_devices));
+    snprintf(system, sizeof(system), "%d", dup(g.system));
+    snprintf(vm, sizeof(vm), "%d", dup(g.vm));
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/proc/self/exe", "kvm-client", "executed", system, vm, NULL);
+        _exit(1);
+    }
+    reap(child);
+    play_devices(&g);
+    guest_free(&g);
+}
+
+/* What case_exec starts. */
+static void executed(int system, int vm)
+{
+    CHECK(ioctl(system, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(ioctl(system, KVM_CREATE_VM, 0) >= 0);
+    CHECK_FAILS(ioctl(vm, KVM_CREATE_VCPU, 1), EIO);
+    case_devices();
+}
+
+/* ---------------------------------------------------------------- signals */
+
+static volatile sig_atomic_t handled, handled_value;
+static sigjmp_buf away;
+
+static void on_signal(int number)
+{
+    handled_value = number;
+    handled++;
+}
+
+static void on_signal_info(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    CHECK(info->si_signo == number && info->si_pid == getpid());
+    handled_value = info->si_value.sival_int;
+    handled++;
+}
+
+static void jump_away(int number)
+{
+    (void)number;
+    siglongjmp(away, 1);
+}
+
+struct sender {
+    const struct guest *g;
+    pthread_t target;
+    bool to_process;
+};
+
+static void *send_when_running(void *opaque)
+{
+    const struct sender *s = opaque;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    wait_running(s->g);
+    if (s->to_process)
+        CHECK(sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 1234}) == 0);
+    else
+        CHECK(pthread_kill(s->target, SIGUSR1) == 0);
+    return NULL;
+}
+
+/* KVM_RUN of a guest that never exits, ended by SIGUSR1. */
+static void run_until_signal(struct guest *g, bool to_process)
+{
+    struct sender s = {.g = g, .target = pthread_self(), .to_process = to_process};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, send_when_running, &s) == 0);
+    CHECK_FAILS(ioctl(g->vcpu, KVM_RUN, 0), EINTR);
+    CHECK(g->run->exit_reason == KVM_EXIT_INTR);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void case_signal_thread(void)
+{
+    struct guest g;
+    guest_new(&g, code_count, sizeof(code_count));
+    CHECK(signal(SIGUSR1, on_signal) == SIG_DFL);
+    for (int i = 1; i <= 20; i++) {
+        run_until_signal(&g, false);
+        CHECK(handled == i && handled_value == SIGUSR1);
+    }
+    CHECK(signal(SIGUSR1, SIG_IGN) == on_signal);
+    CHECK(signal(SIGUSR1, SIG_DFL) == SIG_IGN);
+    guest_free(&g);
+}
+
+static void case_signal_process(void)
+{
+    struct guest g;
+    struct sigaction action = {.sa_sigaction = on_signal_info, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction old;
+    guest_new(&g, code_count, sizeof(code_count));
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    CHECK(sigaction(SIGUSR1, NULL, &old) == 0);
+    CHECK(old.sa_sigaction == on_signal_info && old.sa_flags & SA_SIGINFO);
+    for (int i = 1; i <= 20; i++) {
+        run_until_signal(&g, true);
+        CHECK(handled == i && handled_value == 1234);
+    }
+    guest_free(&g);
+}
+
+static void case_signal_timer(void)
+{
+    struct guest g;
+    struct itimerval often = {.it_interval.tv_usec = 2000, .it_value.tv_usec = 2000};
+    guest_new(&g, code_count, sizeof(code_count));
+    CHECK(signal(SIGALRM, on_signal) == SIG_DFL);
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    for (int i = 0; i < 50; i++)
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+    CHECK(handled >= 50);
+    guest_free(&g);
+}
+
+/* A handler may leave by siglongjmp; the vCPU goes on afterwards. */
+static void case_signal_jump(void)
+{
+    struct guest g;
+    guest_new(&g, code_count, sizeof(code_count));
+    CHECK(signal(SIGUSR1, jump_away) == SIG_DFL);
+    for (volatile int i = 0; i < 5; i++) {
+        struct sender s = {.g = &g, .target = pthread_self()};
+        pthread_t thread;
+        if (!sigsetjmp(away, 1)) {
+            CHECK(pthread_create(&thread, NULL, send_when_running, &s) == 0);
+            ioctl(g.vcpu, KVM_RUN, 0);
+            CHECK(!"KVM_RUN returned");
+        }
+        struct kvm_regs regs;
+        CHECK(ioctl(g.vcpu, KVM_GET_REGS, &regs) == 0);
+        CHECK(regs.rip >= CODE && regs.rip < CODE + sizeof(code_count));
+    }
+    guest_free(&g);
+}
+
+static void set_mask(struct guest *g, uint64_t mask)
+{
+    struct {
+        struct kvm_signal_mask header;
+        uint8_t set[8];
+    } argument = {.header.len = 8};
+    memcpy(argument.header.sigset, &mask, sizeof(mask));
+    CHECK(ioctl(g->vcpu, KVM_SET_SIGNAL_MASK, &argument) == 0);
+}
+
+/* With KVM_SET_SIGNAL_MASK a signal that the thread blocks ends KVM_RUN and stays pending, with a
+ * handler or without. */
+static void case_signal_mask(void)
+{
+    struct guest g;
+    sigset_t set, pending;
+    struct timespec now = {0};
+    guest_new(&g, code_count, sizeof(code_count));
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    set_mask(&g, 0);
+    for (int i = 0; i < 10; i++) {
+        CHECK(signal(SIGUSR1, i % 2 ? on_signal : SIG_DFL) != SIG_ERR);
+        run_until_signal(&g, false);
+        CHECK(handled == 0);
+        CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGUSR1) == 1);
+        /* Still pending: it ends the next one as well. */
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+        CHECK(sigtimedwait(&set, NULL, &now) == SIGUSR1);
+    }
+    guest_free(&g);
+}
+
+static void case_immediate_exit(void)
+{
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    g.run->immediate_exit = 1;
+    CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+    g.run->immediate_exit = 0;
+    run_to(&g, KVM_EXIT_IO);
+    run_to(&g, KVM_EXIT_IO);
+    /* The input is taken before the exit. */
+    *((char *)g.run + g.run->io.data_offset) = 'z';
+    g.run->immediate_exit = 1;
+    CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+    struct kvm_regs regs;
+    CHECK(ioctl(g.vcpu, KVM_GET_REGS, &regs) == 0);
+    CHECK((regs.rax & 0xff) == 'z' && regs.rip == CODE + 6);
+    guest_free(&g);
+}
+
+/* ---------------------------------------------------------------- paths */
+
+static void case_paths(void)
+{
+    struct stat st;
+    struct statx stx;
+    char text[8] = "";
+    CHECK(access("/dev/kvm", F_OK) == 0 && access("/dev/kvm", R_OK | W_OK) == 0);
+    CHECK(stat("/dev/kvm", &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(10, 232));
+    CHECK(lstat("/dev/kvm", &st) == 0 && S_ISCHR(st.st_mode));
+    CHECK(fstatat(AT_FDCWD, "/dev/kvm", &st, 0) == 0 && S_ISCHR(st.st_mode));
+    CHECK(statx(AT_FDCWD, "/dev/kvm", 0, STATX_TYPE, &stx) == 0 && S_ISCHR(stx.stx_mode));
+    int fd = openat(AT_FDCWD, "/dev/kvm", O_RDONLY);
+    CHECK(fd >= 0 && fcntl(fd, F_GETFD) == 0 && ioctl(fd, KVM_GET_API_VERSION, 0) == 12);
+    CHECK(close(fd) == 0);
+    CHECK_FAILS(open("/dev/kvm", O_RDONLY | O_DIRECTORY), ENOTDIR);
+
+    bool intel = access("/sys/module/kvm_intel", F_OK) == 0;
+    bool amd = access("/sys/module/kvm_amd", F_OK) == 0;
+    CHECK(intel != amd);
+    FILE *f = fopen(
+        intel ? "/sys/module/kvm_intel/parameters/ept" : "/sys/module/kvm_amd/parameters/npt", "r");
+    CHECK(f && fgets(text, sizeof(text), f) && !strcmp(text, "Y\n"));
+    CHECK(fclose(f) == 0);
+    fd = open("/sys/module/kvm/parameters/ignore_msrs", O_RDONLY);
+    CHECK(fd >= 0 && read(fd, text, sizeof(text)) == 2 && text[0] == 'N');
+    CHECK(close(fd) == 0);
+    CHECK_FAILS(open("/sys/module/kvm/parameters/none", O_RDONLY), ENOENT);
+    CHECK_FAILS(open("/dev/kvm-none", O_RDONLY), ENOENT);
+    CHECK(access("/dev/null", F_OK) == 0 && stat("/dev", &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
+    {"devices", case_devices},
+    {"two-vms", case_two_vms},
+    {"mapping", case_mapping},
+    {"descriptors", case_descriptors},
+    {"close-order", case_close_order},
+    {"fork", case_fork},
+    {"exec", case_exec},
+    {"signal-thread", case_signal_thread},
+    {"signal-process", case_signal_process},
+    {"signal-timer", case_signal_timer},
+    {"signal-jump", case_signal_jump},
+    {"signal-mask", case_signal_mask},
+    {"immediate-exit", case_immediate_exit},
+    {"paths", case_paths},
+};
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && !strcmp(argv[1], "executed")) {
+        executed(atoi(argv[2]), atoi(argv[3]));
+        return 0;
+    }
+    for (size_t i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (!strcmp(argv[1], cases[i].name)) {
+            cases[i].run();
+            return 0;
+        }
+    fprintf(stderr, "usage: kvm-client CASE\n");
+    return 2;
+}
