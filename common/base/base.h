@@ -23,6 +23,22 @@
 #define PAGE_OFFSET_MASK   (PAGE_BYTES - 1)
 #define FORMAT_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
+/* GUEST_RACES marks functions that do nothing but load, store or copy guest memory.  Processors and
+ * devices race there as the guest has them do, so ThreadSanitizer leaves out these accesses alone. */
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef THREAD_SANITIZER
+#define GUEST_RACES __attribute__((no_sanitize("thread")))
+#else
+#define THREAD_SANITIZER 0
+#define GUEST_RACES
+#endif
+
 /* True when [start, start + length) lies inside [0, limit) without wrapping; length 0 is inside. */
 static inline bool range_inside(uint64_t start, uint64_t length, uint64_t limit)
 {

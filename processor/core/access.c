@@ -10,8 +10,8 @@ _Noreturn static void raise_non_canonical(struct processor *p, uint64_t linear)
 {
     const struct insn *i = p->insn;
     bool stack = i == NULL || i->attr->traits & TRAIT_STACK;
-    /* Beside the stack's, an operand's accesses are told by their address; alone, BT's may lie apart
-     * from it. */
+    /* Beside the stack's, an operand's accesses are told by their address; alone, BT's may lie
+     * apart from it. */
     if (i && insn_has_memory(i) && (!stack || p->flat_base[i->seg] + insn_ea(p, i) == linear))
         stack = i->seg == SEG_SS;
     raise_fault(p, stack ? VECTOR_SS : VECTOR_GP, 0);
@@ -60,15 +60,15 @@ static uint64_t host_load(const uint8_t *hva, unsigned size)
     uint64_t value = 0;
     switch (size) {
     case 1:
-        return *(const volatile mem_u8 *)hva;
+        return host_load8(hva);
     case 2:
-        return *(const volatile mem_u16 *)hva;
+        return host_load16(hva);
     case 4:
-        return *(const volatile mem_u32 *)hva;
+        return host_load32(hva);
     case 8:
-        return *(const volatile mem_u64 *)hva;
+        return host_load64(hva);
     default:
-        memcpy(&value, hva, size);
+        guest_copy(&value, hva, size);
         return value;
     }
 }
@@ -77,19 +77,19 @@ static void host_store(uint8_t *hva, uint64_t value, unsigned size)
 {
     switch (size) {
     case 1:
-        *(volatile mem_u8 *)hva = (uint8_t)value;
+        host_store8(hva, (uint8_t)value);
         break;
     case 2:
-        *(volatile mem_u16 *)hva = (uint16_t)value;
+        host_store16(hva, (uint16_t)value);
         break;
     case 4:
-        *(volatile mem_u32 *)hva = (uint32_t)value;
+        host_store32(hva, (uint32_t)value);
         break;
     case 8:
-        *(volatile mem_u64 *)hva = value;
+        host_store64(hva, value);
         break;
     default:
-        memcpy(hva, &value, size);
+        guest_copy(hva, &value, size);
         break;
     }
 }
@@ -224,7 +224,7 @@ void mem_read_bytes(struct processor *p, uint64_t linear, void *to, unsigned siz
 {
     struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->read) <= PAGE_BYTES - size)) {
-        memcpy(to, (const void *)(linear + e->addend), size);
+        guest_copy(to, (const void *)(linear + e->addend), size);
         return;
     }
     struct manner how = manner_current(p);
@@ -237,7 +237,7 @@ void mem_read_bytes(struct processor *p, uint64_t linear, void *to, unsigned siz
         uint64_t gpa;
         uint8_t *hva = access_translate(p, how.tlb, linear, FOR_READ, how.as, &gpa);
         if (hva) {
-            memcpy(out, hva, part);
+            guest_copy(out, hva, part);
         } else {
             part = part < 8 ? part : 8 - (linear & 7);
             uint64_t value = bus_read(p, gpa, part);
@@ -253,7 +253,7 @@ void mem_write_bytes(struct processor *p, uint64_t linear, const void *from, uns
 {
     struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->write) <= PAGE_BYTES - size)) {
-        memcpy((void *)(linear + e->addend), from, size);
+        guest_copy((void *)(linear + e->addend), from, size);
         return;
     }
     struct manner how = manner_current(p);
@@ -266,7 +266,7 @@ void mem_write_bytes(struct processor *p, uint64_t linear, const void *from, uns
         uint64_t gpa;
         uint8_t *hva = access_translate(p, how.tlb, linear, FOR_WRITE, how.as, &gpa);
         if (hva) {
-            memcpy(hva, in, part);
+            guest_copy(hva, in, part);
             if (code_page_holds_code(p->memory, hva))
                 code_written(p->memory, p, hva, part);
         } else {

@@ -180,7 +180,7 @@ struct code_block *code_lookup(struct processor *p, const uint8_t *hva)
 bool code_block_verify(const struct code_block *b)
 {
     const struct code_page *c = b->page;
-    return !memcmp(c->copy + b->offset, c->hva + b->offset, b->bytes);
+    return guest_equal(c->copy + b->offset, c->hva + b->offset, b->bytes);
 }
 
 /* ---- instructions that cross a page ---- */
@@ -209,7 +209,7 @@ static unsigned straddle_fetch(struct processor *p, uint64_t linear, uint8_t *by
         }
         unsigned left = (unsigned)(PAGE_BYTES - (at & PAGE_OFFSET_MASK));
         unsigned size = left < 15 - done ? left : 15 - done;
-        memcpy(bytes + done, hva, size);
+        guest_copy(bytes + done, hva, size);
         done += size;
         if (done < 15) {
             /* Is the part so far a whole instruction?  Then the next page must not be touched. */

@@ -120,11 +120,11 @@ void code_compare(struct memory *m, const uint8_t *hva)
     if (!c || !atomic_load(&c->mask))
         return;
     pthread_mutex_lock(&c->lock);
-    if (memcmp(c->copy, c->hva, PAGE_BYTES)) {
+    if (!guest_equal(c->copy, c->hva, PAGE_BYTES)) {
         uint64_t mask = atomic_load(&c->mask), changed = 0;
         for (unsigned line = 0; line < 64; line++) {
             unsigned at = line << CODE_LINE_BITS;
-            if (mask & BIT(line) && memcmp(c->copy + at, c->hva + at, 1u << CODE_LINE_BITS))
+            if (mask & BIT(line) && !guest_equal(c->copy + at, c->hva + at, 1u << CODE_LINE_BITS))
                 changed |= BIT(line);
         }
         if (changed)
@@ -165,12 +165,12 @@ void code_page_mark(struct processor *p, struct code_page *c, unsigned offset, u
     }
     for (unsigned line = 0; line < 64; line++) {
         if (lines & ~before & BIT(line))
-            memcpy(c->copy + (line << CODE_LINE_BITS), c->hva + (line << CODE_LINE_BITS),
-                   1u << CODE_LINE_BITS);
+            guest_copy(c->copy + (line << CODE_LINE_BITS), c->hva + (line << CODE_LINE_BITS),
+                       1u << CODE_LINE_BITS);
     }
     /* A hot page keeps its mask over a drop: its lines may be stale. */
     if (before & lines && c->heat >= HEAT_HOT)
-        memcpy(c->copy, c->hva, PAGE_BYTES);
+        guest_copy(c->copy, c->hva, PAGE_BYTES);
     pthread_mutex_unlock(&c->lock);
 }
 

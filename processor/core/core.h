@@ -97,31 +97,66 @@ static inline struct tlb_entry *tlb_entry(struct processor *p, uint64_t linear)
     return &p->tlb->entry[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)];
 }
 
+/* Guest memory at a host address: one load or store each, whatever the alignment. */
+typedef uint8_t __attribute__((may_alias)) mem_u8;
+typedef unaligned_u16 mem_u16;
+typedef unaligned_u32 mem_u32;
+typedef unaligned_u64 mem_u64;
 #define MEM_ACCESS(bits)                                                                           \
+    GUEST_RACES static inline uint##bits##_t host_load##bits(const void *host)                     \
+    {                                                                                              \
+        return *(const volatile mem_u##bits *)host;                                                \
+    }                                                                                              \
+    GUEST_RACES static inline void host_store##bits(void *host, uint##bits##_t v)                  \
+    {                                                                                              \
+        *(volatile mem_u##bits *)host = v;                                                         \
+    }                                                                                              \
     static inline uint##bits##_t mem_read##bits(struct processor *p, uint64_t linear)              \
     {                                                                                              \
         struct tlb_entry *e = tlb_entry(p, linear);                                                \
         if (likely((linear ^ e->read) <= PAGE_BYTES - bits / 8))                                   \
-            return *(volatile mem_u##bits *)(linear + e->addend);                                  \
+            return host_load##bits((const void *)(linear + e->addend));                            \
         return (uint##bits##_t)mem_read_slow(p, linear, bits / 8);                                 \
     }                                                                                              \
     static inline void mem_write##bits(struct processor *p, uint64_t linear, uint##bits##_t v)     \
     {                                                                                              \
         struct tlb_entry *e = tlb_entry(p, linear);                                                \
         if (likely((linear ^ e->write) <= PAGE_BYTES - bits / 8))                                  \
-            *(volatile mem_u##bits *)(linear + e->addend) = v;                                     \
+            host_store##bits((void *)(linear + e->addend), v);                                     \
         else                                                                                       \
             mem_write_slow(p, linear, v, bits / 8);                                                \
     }
-typedef uint8_t __attribute__((may_alias)) mem_u8;
-typedef unaligned_u16 mem_u16;
-typedef unaligned_u32 mem_u32;
-typedef unaligned_u64 mem_u64;
 MEM_ACCESS(8)
 MEM_ACCESS(16)
 MEM_ACCESS(32)
 MEM_ACCESS(64)
 #undef MEM_ACCESS
+
+/* memcpy where one side, or both, is guest memory. */
+GUEST_RACES static inline void guest_copy(void *to, const void *from, size_t size)
+{
+    if (!THREAD_SANITIZER) {
+        memcpy(to, from, size);
+        return;
+    }
+    /* Not memcpy: ThreadSanitizer has one of its own. */
+    volatile uint8_t *out = to;
+    const volatile uint8_t *in = from;
+    for (size_t n = 0; n < size; n++)
+        out[n] = in[n];
+}
+/* memcmp for equality, in the same way. */
+GUEST_RACES static inline bool guest_equal(const void *a, const void *b, size_t size)
+{
+    if (!THREAD_SANITIZER)
+        return !memcmp(a, b, size);
+    const volatile uint8_t *one = a, *other = b;
+    for (size_t n = 0; n < size; n++) {
+        if (one[n] != other[n])
+            return false;
+    }
+    return true;
+}
 
 static inline uint64_t mem_read(struct processor *p, uint64_t linear, unsigned size)
 {

@@ -254,7 +254,7 @@ static void step_read(struct memory *m, struct slot *s, uint64_t gpa, unsigned s
 {
     (void)m;
     uint8_t **to = opaque;
-    memcpy(*to, s->info.hva + (gpa - s->info.gpa), size);
+    guest_copy(*to, s->info.hva + (gpa - s->info.gpa), size);
     *to += size;
 }
 
@@ -268,7 +268,7 @@ static void step_write(struct memory *m, struct slot *s, uint64_t gpa, unsigned 
 {
     const uint8_t **from = opaque;
     uint8_t *hva = s->info.hva + (gpa - s->info.gpa);
-    memcpy(hva, *from, size);
+    guest_copy(hva, *from, size);
     *from += size;
     slot_mark_dirty(m, s, NULL, gpa);
     code_written(m, NULL, hva, size);

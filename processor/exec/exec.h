@@ -103,29 +103,29 @@ ALWAYS_INLINE uint64_t host_load(const void *host, unsigned size)
 {
     switch (size) {
     case 1:
-        return *(const volatile mem_u8 *)host;
+        return host_load8(host);
     case 2:
-        return *(const volatile mem_u16 *)host;
+        return host_load16(host);
     case 4:
-        return *(const volatile mem_u32 *)host;
+        return host_load32(host);
     default:
-        return *(const volatile mem_u64 *)host;
+        return host_load64(host);
     }
 }
 ALWAYS_INLINE void host_store(void *host, uint64_t value, unsigned size)
 {
     switch (size) {
     case 1:
-        *(volatile mem_u8 *)host = (uint8_t)value;
+        host_store8(host, (uint8_t)value);
         break;
     case 2:
-        *(volatile mem_u16 *)host = (uint16_t)value;
+        host_store16(host, (uint16_t)value);
         break;
     case 4:
-        *(volatile mem_u32 *)host = (uint32_t)value;
+        host_store32(host, (uint32_t)value);
         break;
     default:
-        *(volatile mem_u64 *)host = value;
+        host_store64(host, value);
         break;
     }
 }

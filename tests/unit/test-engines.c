@@ -320,7 +320,7 @@ KVM_GUEST(16, ap_code,
 
 struct ap {
     struct test_vm *t;
-    volatile int stop;
+    _Atomic int stop;
 };
 
 static void *run_ap(void *opaque)
