@@ -52,6 +52,18 @@ def unit_tests(build):
     return [(t["name"], t["cmd"], t["timeout"]) for t in json.loads(out)]
 
 
+def check_wired(build, tally):
+    """A file of tests that no program holds would never run: it counts as a failure."""
+    out = subprocess.run(["meson", "introspect", "--targets", build], check=True, text=True,
+                         stdout=subprocess.PIPE).stdout
+    used = {pathlib.Path(file).resolve() for target in json.loads(out)
+            for sources in target["target_sources"] for file in sources.get("sources", [])}
+    for file in sorted((ROOT / "tests/unit").glob("test-*.c")):
+        if file not in used:
+            tally.fail(f"{file.relative_to(ROOT)} is in no program of tests/meson.build "
+                       "(or what it needs is not installed)")
+
+
 def run_unit(name, command, timeout, tally):
     start = time.monotonic()
     try:
@@ -119,6 +131,7 @@ def main():
     tally = Tally()
     if not args.system_only:
         build_unit_tests(args.build)
+        check_wired(args.build, tally)
         for name, command, timeout in unit_tests(args.build):
             run_unit(name, command, timeout, tally)
     if not args.unit_only:
