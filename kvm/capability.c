@@ -188,7 +188,7 @@ static long enable_emulation_failure(struct vm *vm, const struct kvm_enable_cap 
 
 static long enable_max_vcpu_id(struct vm *vm, const struct kvm_enable_cap *cap)
 {
-    if (!cap->args[0] || cap->args[0] > VM_VCPU_IDS_MAX || vm_vcpu_count(vm) ||
+    if (!cap->args[0] || cap->args[0] > VM_VCPU_IDS_MAX || cap->args[0] < vm->boot_cpu_id ||
         (vm->max_vcpu_id != VM_VCPU_IDS_MAX && vm->max_vcpu_id != cap->args[0]))
         return -EINVAL;
     vm->max_vcpu_id = (uint32_t)cap->args[0];

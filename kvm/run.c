@@ -82,11 +82,11 @@ static bool exit_by_itself(struct vcpu *v)
     return false;
 }
 
-/* 0 or -errno: KVM_RUN's result. */
+/* 0 or -errno: KVM_RUN's result.  As on Linux immediate_exit leaves exit_reason as it was. */
 static int run_loop(struct vcpu *v)
 {
     struct processor *p = v->processor;
-    for (;;) {
+    for (bool entered = false;;) {
         unsigned reason;
         processor_clear_kick(p);
         if (vmx_access_pending(p)) {
@@ -97,7 +97,10 @@ static int run_loop(struct vcpu *v)
             if (r < 0)
                 return r;
             if (*(volatile uint8_t *)&v->run->immediate_exit)
-                return interrupted(v);
+                return entered ? interrupted(v) : -EINTR;
+            if (!entered)
+                v->run->exit_reason = KVM_EXIT_UNKNOWN;
+            entered = true;
             if (unlikely(v->mp_state != KVM_MP_STATE_RUNNABLE)) {
                 r = wait_runnable(v);
                 if (r < 0)
@@ -169,7 +172,7 @@ static void store_common(struct vcpu *v)
 static int wait_first_init(struct vcpu *v)
 {
     if (*(volatile uint8_t *)&v->run->immediate_exit)
-        return interrupted(v);
+        return -EINTR;
     while (v->mp_state == KVM_MP_STATE_UNINITIALIZED) {
         if (take_requests(v) < 0)
             return -EINTR;
@@ -212,7 +215,6 @@ long vcpu_run(struct vcpu *v)
         if (r < 0)
             return r;
     }
-    v->run->exit_reason = KVM_EXIT_UNKNOWN;
     v->run->flags = 0;
     long r = run_checked(v);
     store_common(v);

@@ -196,11 +196,13 @@ static long do_set_identity_map_addr(struct ioctl_call *c)
 static long do_set_boot_cpu_id(struct ioctl_call *c)
 {
     pthread_mutex_lock(&c->vm->lock);
-    long r = -EBUSY;
-    if (!vm_vcpu_count(c->vm)) {
+    long r = 0;
+    if (vm_vcpu_count(c->vm))
+        r = -EBUSY;
+    else if (c->argument > c->vm->max_vcpu_id)
+        r = -EINVAL;
+    else
         c->vm->boot_cpu_id = (uint32_t)c->argument;
-        r = 0;
-    }
     pthread_mutex_unlock(&c->vm->lock);
     return r;
 }
