@@ -206,6 +206,21 @@ void cpuid_apply(struct vcpu *v)
 
 /* ---------------------------------------------------------------- requests */
 
+/* Whether COUNT entries are those that the guest has, but for the bits that follow its state. */
+static bool same_as_now(struct vcpu *v, const struct kvm_cpuid_entry2 *entries, unsigned count)
+{
+    if (count != v->cpuid_count)
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        struct kvm_cpuid_entry2 wanted = entries[i], now = v->cpuid[i];
+        make_dynamic(v, &wanted);
+        make_dynamic(v, &now);
+        if (memcmp(&wanted, &now, sizeof(now)))
+            return false;
+    }
+    return true;
+}
+
 static long store(struct vcpu *v, struct kvm_cpuid_entry2 *entries, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -215,11 +230,10 @@ static long store(struct vcpu *v, struct kvm_cpuid_entry2 *entries, unsigned cou
     }
     /* What a guest has seen must stay. */
     if (v->has_run) {
-        if (count == v->cpuid_count && !memcmp(entries, v->cpuid, count * sizeof(*entries))) {
-            free(entries);
-            return 0;
-        }
-        return -EINVAL;
+        if (!same_as_now(v, entries, count))
+            return -EINVAL;
+        free(entries);
+        return 0;
     }
     free(v->cpuid);
     v->cpuid = entries;

@@ -29,6 +29,7 @@ static struct {
     _Atomic(entry *) chunk[CHUNKS];
     _Atomic(struct object *) pool[POOL_CHUNKS];
     _Atomic pid_t process; /* whose table this is */
+    _Atomic(struct object *) system;
 } table;
 
 static const char *const placeholder_names[] = {
@@ -199,50 +200,76 @@ static int placeholder(enum object_kind kind, bool close_on_exec)
     return fd;
 }
 
-/* Enters FILE, which it takes over, as what FD stands for.  0 or -ENOMEM. */
-static int enter(int fd, enum object_kind kind, struct tkvm_file *file)
+static struct object *object_make(enum object_kind kind, struct tkvm_file *file)
 {
+    if (!file)
+        return NULL;
     own_table();
     struct object *o = object_new(kind, file);
-    if (!o || !entry_of(fd, true)) {
-        if (o)
-            object_release(o);
-        else
-            tkvm_close(file);
+    if (!o)
+        tkvm_close(file);
+    return o;
+}
+
+/* What every open of /dev/kvm stands for: it has no state, and takes some time to make.  Kept for
+ * ever.  NULL: out of memory. */
+static struct object *system_object(void)
+{
+    struct object *o = atomic_load(&table.system);
+    if (o)
+        return o;
+    struct object *fresh = object_make(OBJECT_SYSTEM, tkvm_open(&preload_sink));
+    if (!fresh || atomic_compare_exchange_strong(&table.system, &o, fresh))
+        return fresh;
+    object_release(fresh);
+    return o;
+}
+
+/* A new descriptor for O, or -errno. */
+static int describe(struct object *o, bool close_on_exec)
+{
+    int fd = placeholder(o->kind, close_on_exec);
+    if (fd >= 0 && !entry_of(fd, true)) {
+        NEXT(close)(fd);
         return -ENOMEM;
     }
-    object_assign(fd, o);
-    object_release(o);
-    return 0;
+    if (fd >= 0)
+        object_assign(fd, o);
+    return fd;
+}
+
+int object_open_system(bool close_on_exec)
+{
+    struct object *o = system_object();
+    return o ? describe(o, close_on_exec) : -ENOMEM;
 }
 
 int object_install(enum object_kind kind, struct tkvm_file *file, bool close_on_exec)
 {
-    int fd = placeholder(kind, close_on_exec);
-    if (fd < 0) {
-        tkvm_close(file);
-        return fd;
-    }
-    int r = enter(fd, kind, file);
-    if (r < 0) {
-        NEXT(close)(fd);
-        return r;
-    }
+    struct object *o = object_make(kind, file);
+    if (!o)
+        return -ENOMEM;
+    int fd = describe(o, close_on_exec);
+    object_release(o);
     return fd;
 }
 
 int object_adopt(int fd)
 {
+    static const char prefix[] = "/memfd:trapeze-kvm-";
     char path[40], target[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     ssize_t n = readlink(path, target, sizeof(target) - 1);
     if (n < 0)
         return -ENOTTY;
     target[n] = 0;
-    if (!strncmp(target, "/memfd:trapeze-kvm-", strlen("/memfd:trapeze-kvm-")))
+    if (!strncmp(target, prefix, strlen(prefix)))
         return -EIO;
     if (strcmp(target, "/memfd:trapeze-kvm (deleted)"))
         return -ENOTTY;
-    struct tkvm_file *file = tkvm_open(&preload_sink);
-    return file ? enter(fd, OBJECT_SYSTEM, file) : -ENOMEM;
+    struct object *o = system_object();
+    if (!o || !entry_of(fd, true))
+        return -ENOMEM;
+    object_assign(fd, o);
+    return 0;
 }

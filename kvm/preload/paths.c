@@ -118,8 +118,7 @@ static int open_kvm(int flags)
         return fail(ENOTDIR);
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
         return fail(EEXIST);
-    struct tkvm_file *file = tkvm_open(&preload_sink);
-    int fd = file ? object_install(OBJECT_SYSTEM, file, flags & O_CLOEXEC) : -ENOMEM;
+    int fd = object_open_system(flags & O_CLOEXEC);
     if (preload_log_level())
         preload_log("trapeze-kvm: open of /dev/kvm: %d", fd);
     return fd < 0 ? fail(-fd) : fd;

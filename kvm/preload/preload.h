@@ -54,6 +54,8 @@ struct object *object_of(int fd);
 void object_release(struct object *o);
 /* Makes a descriptor for FILE, which it takes over also on failure.  The descriptor, or -errno. */
 int object_install(enum object_kind kind, struct tkvm_file *file, bool close_on_exec);
+/* Makes a descriptor for the system, or -errno. */
+int object_open_system(bool close_on_exec);
 /* True when descriptor FD stands for something; cheap. */
 bool object_known(int fd);
 /* Descriptor FD stands for O from now on (NULL: for nothing of ours), with a reference of its own.

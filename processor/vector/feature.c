@@ -49,7 +49,7 @@ static bool host_enables_avx(uint32_t leaf1_ecx)
     return (low & (XFEATURE_SSE | XFEATURE_AVX)) == (XFEATURE_SSE | XFEATURE_AVX);
 }
 
-uint64_t host_features(void)
+static uint64_t look_features_up(void)
 {
     uint32_t word[CPUID_WORDS] = {0}, eax, ebx, ecx, edx;
     if (__get_cpuid(1, &eax, &ebx, &ecx, &edx))
@@ -65,6 +65,16 @@ uint64_t host_features(void)
     for (size_t n = 0; n < ARRAY_SIZE(by_host); n++)
         if (word[by_host[n].word] & BIT(by_host[n].bit) && (avx || !by_host[n].avx))
             features |= BIT(by_host[n].feature);
+    return features;
+}
+
+/* Looked up once: under a hypervisor CPUID takes as long as thousands of instructions. */
+uint64_t host_features(void)
+{
+    static _Atomic uint64_t known; /* never 0: some are by software */
+    uint64_t features = known;
+    if (!features)
+        known = features = look_features_up();
     return features;
 }
 

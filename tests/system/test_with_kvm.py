@@ -207,7 +207,7 @@ def test_qemu_boots(qemu, machine, cpus):
     check_boot(qemu, machine, cpus)
 
 
-SHELL = r"# $"
+SHELL = r"/ # "
 
 
 def run_in_guest(guest, command):
