@@ -17,7 +17,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Loaded by the guest's init in this order (their dependencies first); those that a kernel has built in
 # are left out.
-MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio-rng", "virtio_console", "button", "ext4"]
+MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio-rng", "virtio_console", "button", "evdev",
+           "ext4"]
 
 
 class GuestError(Exception):

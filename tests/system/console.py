@@ -3,7 +3,6 @@
 import fcntl
 import os
 import re
-import signal
 import struct
 import subprocess
 import tempfile
@@ -158,7 +157,3 @@ def run_program(program, *arguments, seconds=COMMAND_SECONDS, **options):
     return subprocess.run([str(program), *map(str, arguments)], text=True, errors="replace",
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds,
                           check=False, **options)
-
-
-def signal_name(status):
-    return signal.Signals(-status).name if status < 0 else str(status)

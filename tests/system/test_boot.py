@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import struct
 import time
 
 import pytest
@@ -67,8 +68,8 @@ def test_shell(start, linux, flavour, cpus):
         kilobytes = int(guest.run("awk '/MemTotal/ {print $2}' /proc/meminfo"))
         assert 400 << 10 < kilobytes <= 512 << 10
         # Job control needs a controlling terminal: Ctrl-C ends what runs, and not trapeze.
-        guest.send(b"sleep 1000\n")
-        guest.expect(rb"sleep 1000")
+        guest.send(b"echo slee''ping; sleep 1000\n")
+        guest.expect(rb"sleeping")
         guest.send(b"\x03")
         assert guest.run("echo still here") == "still here"
         # The power button: one SIGTERM, and the guest goes down by itself.
@@ -129,7 +130,6 @@ def test_vmlinux_by_pvh(start, kernel, initramfs, tmp_path):
 
 def uncompressed(image):
     """The kernel within a bzImage whose payload is LZ4 in its old frame format."""
-    import struct
     setup = image[0x1f1] or 4
     offset, length = struct.unpack_from("<II", image, 0x248)
     payload = image[(setup + 1) * 512 + offset:][:length]

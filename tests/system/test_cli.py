@@ -131,11 +131,12 @@ def test_bad_input_gives_one_line(trapeze, files, name):
     assert files["text"].read_text().startswith("This is no kernel."), "a file was overwritten"
 
 
-def test_disk_in_use(trapeze, files, start, linux, disk):
+def test_disk_in_use(trapeze, files, disk):
     path = disk()
     with open(path, "r+b") as holder:
         # As another machine's lock: of the open file, over all of it.
-        fcntl.fcntl(holder, 37, struct.pack("hhqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        lock = struct.pack("hhqqixxxx", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(holder, fcntl.F_OFD_SETLK, lock)
         done = run_program(trapeze, "run", "--kernel", files["kernel"], "--disk", path)
     assert done.returncode == 1
     assert one_line(done.stderr) and str(path) in done.stderr and "in use" in done.stderr

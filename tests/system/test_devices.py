@@ -250,7 +250,6 @@ def test_much_output_and_input_on_the_console(guest):
 
 
 def test_interrupts_by_msix(guest):
-    """The virtio devices use MSI-X, on both vCPUs' tables."""
     table = guest.run("grep -c 'PCI-MSI.*virtio' /proc/interrupts")
     assert int(table) >= 4
 
