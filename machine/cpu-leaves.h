@@ -11,11 +11,11 @@
 
 /* What the leaves of a named model are made from. */
 struct cpu_leaves_config {
-    const char *vendor;     /* 12 characters */
-    const char *brand;      /* at most 47 */
+    const char *vendor; /* 12 characters */
+    const char *brand;  /* at most 47 */
     unsigned phys_bits;
     unsigned cpus;
-    const bool *feature;    /* indexed like cpu_features */
+    const bool *feature; /* indexed like cpu_features */
 };
 
 /* A new list with room for CPU_LEAVES_MAX entries; g_free. */

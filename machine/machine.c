@@ -60,12 +60,12 @@ static void free_devices(struct machine *m)
 {
     while (!list_empty(&m->devices)) {
         struct device *d = device_of(m->devices.prev);
-
-        g_autofree char *id = d->id; /* free may still name it, and takes the rest away */
+        char *id = d->id; /* free may still name it, and takes the rest away */
 
         list_remove(&d->link);
         if (d->class->free)
             d->class->free(d);
+        g_free(id);
     }
 }
 

@@ -6,12 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define XSAVE_BYTES sizeof(struct kvm_xsave)
-
 struct machine_vcpu_state {
     struct kvm_sregs sregs;
     struct kvm_regs regs;
-    struct kvm_xsave xsave;
+    uint8_t xsave[sizeof(struct kvm_xsave)] __attribute__((aligned(64)));
     struct kvm_xcrs xcrs;
     struct kvm_debugregs debug;
     struct kvm_vcpu_events events;
@@ -69,6 +67,15 @@ static struct kvm_msr_list *msr_list(struct machine *m)
     return list;
 }
 
+/* Room for one MSR. */
+static struct kvm_msrs *one_msr(void)
+{
+    struct kvm_msrs *one = g_malloc0(sizeof *one + sizeof one->entries[0]);
+
+    one->nmsrs = 1;
+    return one;
+}
+
 /* Those of the listed MSRs that this vCPU has, with their values. */
 static struct kvm_msrs *get_msrs(struct machine_vcpu *v)
 {
@@ -76,16 +83,13 @@ static struct kvm_msrs *get_msrs(struct machine_vcpu *v)
     g_autofree struct kvm_msr_list *list = msr_list(m);
     unsigned room = list ? list->nmsrs : 0;
     struct kvm_msrs *all = g_malloc0(sizeof *all + room * sizeof all->entries[0]);
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } one = {.head.nmsrs = 1};
+    g_autofree struct kvm_msrs *one = one_msr();
 
     for (unsigned i = 0; i < room; i++) {
-        one.entry = (struct kvm_msr_entry){.index = list->indices[i]};
-        if (!msr_is_kept(one.entry.index) &&
-            engine_ioctl_pointer(m->engine, v->file, KVM_GET_MSRS, &one) == 1)
-            all->entries[all->nmsrs++] = one.entry;
+        one->entries[0] = (struct kvm_msr_entry){.index = list->indices[i]};
+        if (!msr_is_kept(list->indices[i]) &&
+            engine_ioctl_pointer(m->engine, v->file, KVM_GET_MSRS, one) == 1)
+            all->entries[all->nmsrs++] = one->entries[0];
     }
     return all;
 }
@@ -93,14 +97,11 @@ static struct kvm_msrs *get_msrs(struct machine_vcpu *v)
 /* Sets them; one that the engine does not take (a read-only one) is passed over. */
 static void set_msrs(struct machine_vcpu *v, const struct kvm_msrs *all)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } one = {.head.nmsrs = 1};
+    g_autofree struct kvm_msrs *one = one_msr();
 
     for (unsigned i = 0; i < all->nmsrs; i++) {
-        one.entry = all->entries[i];
-        engine_ioctl_pointer(v->machine->engine, v->file, KVM_SET_MSRS, &one);
+        one->entries[0] = all->entries[i];
+        engine_ioctl_pointer(v->machine->engine, v->file, KVM_SET_MSRS, one);
     }
 }
 
