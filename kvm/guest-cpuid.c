@@ -156,8 +156,7 @@ int cpuid_exit(struct vcpu *v)
     p->gpr[GPR_RBX] = e.ebx;
     p->gpr[GPR_RCX] = e.ecx;
     p->gpr[GPR_RDX] = e.edx;
-    processor_skip_instruction(p);
-    return 1;
+    return exit_skip(v);
 }
 
 /* ---------------------------------------------------------------- consequences */

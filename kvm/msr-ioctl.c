@@ -105,15 +105,16 @@ static void give_rdmsr(struct vcpu *v, uint64_t value)
     struct processor *p = v->processor;
     p->gpr[GPR_RAX] = (uint32_t)value;
     p->gpr[GPR_RDX] = value >> 32;
-    processor_skip_instruction(p);
 }
 
 static void complete_rdmsr(struct vcpu *v)
 {
-    if (v->run->msr.error)
+    if (v->run->msr.error) {
         queue_gp(v);
-    else
+    } else {
         give_rdmsr(v, v->run->msr.data);
+        processor_skip_instruction(v->processor);
+    }
 }
 
 static void complete_wrmsr(struct vcpu *v)
@@ -157,7 +158,7 @@ int msr_read_exit(struct vcpu *v)
     if (r < 0)
         return refuse(v, false, reason_of(r), 0);
     give_rdmsr(v, value);
-    return 1;
+    return exit_skip(v);
 }
 
 int msr_write_exit(struct vcpu *v)
@@ -170,6 +171,5 @@ int msr_write_exit(struct vcpu *v)
     int r = msr_set(v, index, value, false);
     if (r < 0)
         return refuse(v, true, reason_of(r), value);
-    processor_skip_instruction(p);
-    return 1;
+    return exit_skip(v);
 }

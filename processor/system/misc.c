@@ -30,6 +30,8 @@ const struct insn *system_vmcall(struct processor *p, const struct insn *i)
 
 uint64_t processor_tsc(const struct processor *p)
 {
+    /* A guest that put LFENCE before it gets a TSC no older than what it loaded before. */
+    _mm_lfence();
     uint64_t tsc = __rdtsc();
     if (p->vmcs.tsc_multiplier)
         tsc = (uint64_t)((unsigned __int128)tsc * p->vmcs.tsc_multiplier >> 48);

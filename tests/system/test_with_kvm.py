@@ -148,14 +148,25 @@ class Qemu:
         self.console.wait()
         return self.console.exitstatus
 
-    def command(self, text):
-        """The monitor's answer to one command."""
+    @contextlib.contextmanager
+    def _monitor(self):
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(self.monitor_path))
             s.settimeout(120)
             self._answer(s)
+            yield s
+
+    def command(self, text):
+        """The monitor's answer to one command."""
+        with self._monitor() as s:
             s.sendall(f"{text}\n".encode())
             return self._answer(s)
+
+    def quit(self):
+        """Tells QEMU to end: its exit status."""
+        with self._monitor() as s:
+            s.sendall(b"quit\n")
+            return self.status()
 
     @staticmethod
     def _answer(s):
@@ -233,5 +244,4 @@ def test_qemu_saves_and_loads(qemu, tmp_path, machine, cpus):
     assert "before" in run_in_guest(guest, "cat /tmp/state")
     run_in_guest(guest, f"[ $(grep -c ^processor /proc/cpuinfo) = {cpus} ]")
     run_in_guest(guest, "sleep 1")
-    guest.command("quit")
-    assert guest.status() == 0
+    assert guest.quit() == 0
