@@ -68,7 +68,7 @@ def test_shell(start, linux, flavour, cpus):
         kilobytes = int(guest.run("awk '/MemTotal/ {print $2}' /proc/meminfo"))
         assert 400 << 10 < kilobytes <= 512 << 10
         # Job control needs a controlling terminal: Ctrl-C ends what runs, and not trapeze.
-        guest.send(b"echo slee''ping; sleep 1000\n")
+        guest.send(b"sh -c \"echo slee''ping; sleep 1000\"\n")
         guest.expect(rb"sleeping")
         guest.send(b"\x03")
         assert guest.run("echo still here") == "still here"
