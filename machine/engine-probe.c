@@ -18,7 +18,7 @@
 #define PROBE_DATA     0x5000
 #define PROBE_STEPS    20000 /* of the loop, two instructions each */
 #define PROBE_TRIES    5     /* the fastest counts: the host may be busy */
-#define PROBE_LIMIT_US 400000
+#define PROBE_LIMIT_US 1500000
 #define HARDWARE_SPEED 50e6 /* instructions a second; an emulation is at a few millions */
 #define HOPELESS_SPEED 5e6  /* no second try makes this hardware */
 

@@ -56,8 +56,8 @@ struct engine_probe {
     char *text;                     /* one clause that says all that */
 };
 
-/* Runs the probe guest on /dev/kvm: long mode, an SSE instruction, a timed loop; under a
- * second even where it hangs.  Never fails; release with engine_probe_clear. */
+/* Runs the probe guest on /dev/kvm: long mode, an SSE instruction, a timed loop; two
+ * seconds even where it hangs.  Never fails; release with engine_probe_clear. */
 void engine_probe_kernel(struct engine_probe *probe);
 void engine_probe_clear(struct engine_probe *probe);
 
