@@ -140,7 +140,6 @@ struct vector_state {
 #define MODE_FLAT32    0x80u /* not 64-bit; ES, CS, SS and DS have base 0, limit 4 GiB, and are usable,
                                 readable and (but CS) writable */
 
-#define MODE_ALIGN     0x100u /* data accesses must be aligned: CR0.AM, RFLAGS.AC and CPL 3 */
 
 /* Reasons why the run loop must go instruction by instruction (p->slow). */
 #define SLOW_TF          0x1u
