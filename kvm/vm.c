@@ -193,6 +193,12 @@ static long do_set_identity_map_addr(struct ioctl_call *c)
     return vm_vcpu_count(c->vm) ? -EINVAL : 0;
 }
 
+/* How many pages shadow page tables may take: there are none.  Linux wants 64 at least. */
+static long do_set_nr_mmu_pages(struct ioctl_call *c)
+{
+    return c->argument < 64 ? -EINVAL : 0;
+}
+
 static long do_set_boot_cpu_id(struct ioctl_call *c)
 {
     pthread_mutex_lock(&c->vm->lock);
@@ -401,6 +407,7 @@ static const struct ioctl_entry vm_requests[] = {
     {KVM_CLEAR_DIRTY_LOG, ARG_IN, do_clear_dirty_log},
     {KVM_SET_TSS_ADDR, ARG_VALUE, do_set_tss_addr},
     {KVM_SET_IDENTITY_MAP_ADDR, ARG_IN, do_set_identity_map_addr},
+    {KVM_SET_NR_MMU_PAGES, ARG_VALUE, do_set_nr_mmu_pages},
     {KVM_SET_BOOT_CPU_ID, ARG_VALUE, do_set_boot_cpu_id},
     {KVM_GET_CLOCK, ARG_OUT, do_get_clock},
     {KVM_SET_CLOCK, ARG_IN, do_set_clock},
