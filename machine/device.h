@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Devices: a const class table, an instance that starts with struct device, and the register regions
- * through which the guest reaches it.
+ * Devices: a const class table, an instance that starts with struct device, and the register
+ * regions through which the guest reaches it.
  *
  * Register accesses come on vCPU threads, under the device's own lock (the address space takes it);
  * queue work comes on the event loop or an I/O thread, which takes it itself.  Lock order: machine,
@@ -23,32 +23,36 @@ struct state_field {
     uint32_t offset; /* in the instance */
     uint16_t size;   /* of one element: 1, 2, 4, 8 */
     uint16_t count;
-    uint16_t since;  /* version of the class that added it */
+    uint16_t since; /* version of the class that added it */
 };
-#define STATE_FIELD(type, member, version)                                                       \
-    {#member, offsetof(type, member), sizeof(((type *)0)->member), 1, version}
-#define STATE_ARRAY(type, member, version)                                                       \
-    {#member, offsetof(type, member), sizeof(((type *)0)->member[0]),                            \
-     ARRAY_SIZE(((type *)0)->member), version}
+#define STATE_FIELD(type, member, version)                                                         \
+    {                                                                                              \
+#member, offsetof(type, member), sizeof(((type *)0)->member), 1, version                   \
+    }
+#define STATE_ARRAY(type, member, version)                                                         \
+    {                                                                                              \
+#member, offsetof(type, member), sizeof(((type *)0)->member[0]),                           \
+            ARRAY_SIZE(((type *)0)->member), version                                               \
+    }
 
 struct device_class {
-    const char *name;       /* "serial-16550", "virtio-blk" */
-    uint16_t version;       /* of the state fields */
+    const char *name; /* "serial-16550", "virtio-blk" */
+    uint16_t version; /* of the state fields */
     const struct state_field *fields;
     unsigned field_count;
-    void (*reset)(struct device *d);            /* power-on state; locked; may be NULL */
+    void (*reset)(struct device *d);                 /* power-on state; locked; may be NULL */
     int (*loaded)(struct device *d, GError **error); /* after state was loaded: check, derive */
-    void (*pause)(struct device *d);            /* stop and drain I/O threads; may be NULL */
+    void (*pause)(struct device *d);                 /* stop and drain I/O threads; may be NULL */
     void (*resume)(struct device *d);
-    void (*free)(struct device *d);             /* releases the instance; may be NULL */
+    void (*free)(struct device *d); /* releases the instance; may be NULL */
 };
 
 struct device {
     const struct device_class *class;
-    char *id;               /* "serial0", "disk1" */
+    char *id; /* "serial0", "disk1" */
     struct machine *machine;
     GMutex lock;
-    struct list link;       /* in the machine's list of devices */
+    struct list link; /* in the machine's list of devices */
 };
 
 /* Fills in the common part and puts D on M's list; the machine frees it. */
@@ -70,7 +74,7 @@ struct region {
     struct device *device;
     const struct region_ops *ops;
     uint64_t base, size;
-    uint64_t tag;           /* the device's own: which BAR, which bank; read it by region_tag */
+    uint64_t tag; /* the device's own: which BAR, which bank; read it by region_tag */
 };
 
 /* Maps R at BASE; replaces an earlier mapping of the same region.  Returns false, with R mapped

@@ -18,11 +18,11 @@ struct processor;
 #define MEMORY_LOG_DIRTY 0x2 /* keep a bitmap of pages written */
 
 struct memory_slot {
-    uint32_t id;       /* the caller's: KVM's slot number with its address space above bit 16 */
+    uint32_t id; /* the caller's: KVM's slot number with its address space above bit 16 */
     uint32_t flags;
-    uint64_t gpa;      /* page-aligned */
-    uint64_t size;     /* bytes, a multiple of the page size */
-    uint8_t *hva;      /* page-aligned host address of the first byte */
+    uint64_t gpa;  /* page-aligned */
+    uint64_t size; /* bytes, a multiple of the page size */
+    uint8_t *hva;  /* page-aligned host address of the first byte */
 };
 
 /* Returns NULL when out of memory. */
@@ -54,8 +54,8 @@ uint8_t *memory_hva(struct memory *m, uint64_t gpa, uint64_t *left);
 
 /* The dirty log of slot ID: one bit a page, first page in bit 0 of word 0, size / 4096 bits rounded
  * up to 64.  memory_get_dirty copies it to BITMAP and, if CLEAR, empties it in the same step.
- * memory_clear_dirty clears the pages of [first, first + count) whose bits are set in BITMAP (bit 0 =
- * FIRST, a multiple of 64).  After either, a later guest write to a cleared page is logged anew.
+ * memory_clear_dirty clears the pages of [first, first + count) whose bits are set in BITMAP (bit 0
+ * = FIRST, a multiple of 64).  After either, a later guest write to a cleared page is logged anew.
  * Return 0 or -ENOENT (no such slot, or it keeps no log), -EINVAL for a bad range. */
 int memory_get_dirty(struct memory *m, uint32_t id, uint64_t *bitmap, bool clear);
 int memory_clear_dirty(struct memory *m, uint32_t id, uint64_t first, uint64_t count,

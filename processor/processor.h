@@ -70,9 +70,9 @@ uint64_t processor_tsc(const struct processor *p);
 bool processor_translate(struct processor *p, uint64_t linear, uint64_t *gpa, bool *writable,
                          bool *user);
 
-/* Vector state as XSAVE images (SDM volume 1, chapter 13; the standard format).  SIZE is that of the
- * buffer; components outside it or outside x87, SSE and AVX are zeroed or ignored.  Loading returns
- * -EINVAL for reserved MXCSR bits or unsupported components in XSTATE_BV. */
+/* Vector state as XSAVE images (SDM volume 1, chapter 13; the standard format).  SIZE is that of
+ * the buffer; components outside it or outside x87, SSE and AVX are zeroed or ignored.  Loading
+ * returns -EINVAL for reserved MXCSR bits or unsupported components in XSTATE_BV. */
 void processor_get_xsave(const struct processor *p, void *image, size_t size);
 int processor_set_xsave(struct processor *p, const void *image, size_t size);
 

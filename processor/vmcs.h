@@ -2,9 +2,9 @@
 /*
  * The virtual-machine control structure, by its SDM names (volume 3, chapter 25 and appendix B).
  *
- * Level 0's VMCS belongs to the caller of vmx_enter.  Its guest-state area is the live processor and
- * is not repeated here; its host-state area is the caller of vmx_enter.  Controls not offered are
- * left out until they are.
+ * Level 0's VMCS belongs to the caller of vmx_enter.  Its guest-state area is the live processor
+ * and is not repeated here; its host-state area is the caller of vmx_enter.  Controls not offered
+ * are left out until they are.
  */
 #ifndef TRAPEZE_VMCS_H
 #define TRAPEZE_VMCS_H
@@ -73,12 +73,12 @@ enum exit_reason {
     EXIT_REASON_XRSTORS = 64,
 
     /* Our own, outside the SDM's numbers; they bypass level 1. */
-    EXIT_REASON_PIO = 0x100,      /* port access with data: vmcs.access */
-    EXIT_REASON_MMIO = 0x101,     /* access to an address without (writable) slot: vmcs.access */
-    EXIT_REASON_KICK = 0x102,     /* processor_kick was called */
-    EXIT_REASON_COMPLETED = 0x103,/* vmx_complete: the pending instruction has retired */
-    EXIT_REASON_FETCH = 0x104,    /* instruction fetch from an address without slot (GPA in
-                                     guest_physical_address): KVM_EXIT_INTERNAL_ERROR */
+    EXIT_REASON_PIO = 0x100,       /* port access with data: vmcs.access */
+    EXIT_REASON_MMIO = 0x101,      /* access to an address without (writable) slot: vmcs.access */
+    EXIT_REASON_KICK = 0x102,      /* processor_kick was called */
+    EXIT_REASON_COMPLETED = 0x103, /* vmx_complete: the pending instruction has retired */
+    EXIT_REASON_FETCH = 0x104,     /* instruction fetch from an address without slot (GPA in
+                                      guest_physical_address): KVM_EXIT_INTERNAL_ERROR */
     EXIT_REASON_COUNT = 0x105,
 };
 
@@ -110,31 +110,31 @@ const char *exit_reason_name(unsigned reason);
 #define CPU_PAUSE_EXITING            BIT(30)
 /* Secondary processor-based controls. */
 #define CPU2_DESCRIPTOR_TABLE_EXITING BIT(2)
-#define CPU2_WBINVD_EXITING          BIT(6)
-#define CPU2_PAUSE_LOOP_EXITING      BIT(10)
-#define CPU2_RDRAND_EXITING          BIT(11)
-#define CPU2_TSC_SCALING             BIT(25)
+#define CPU2_WBINVD_EXITING           BIT(6)
+#define CPU2_PAUSE_LOOP_EXITING       BIT(10)
+#define CPU2_RDRAND_EXITING           BIT(11)
+#define CPU2_TSC_SCALING              BIT(25)
 
 /* VM-entry and VM-exit interruption-information fields (SDM volume 3, 25.8.3, 25.9.2). */
-#define INTR_INFO_VECTOR_MASK   0xffu
-#define INTR_INFO_TYPE_MASK     0x700u
-#define INTR_INFO_DELIVER_CODE  0x800u  /* the error code is valid */
-#define INTR_INFO_VALID         0x80000000u
-#define INTR_TYPE_EXTERNAL      (0u << 8)
-#define INTR_TYPE_NMI           (2u << 8)
+#define INTR_INFO_VECTOR_MASK    0xffu
+#define INTR_INFO_TYPE_MASK      0x700u
+#define INTR_INFO_DELIVER_CODE   0x800u /* the error code is valid */
+#define INTR_INFO_VALID          0x80000000u
+#define INTR_TYPE_EXTERNAL       (0u << 8)
+#define INTR_TYPE_NMI            (2u << 8)
 #define INTR_TYPE_HARD_EXCEPTION (3u << 8)
 #define INTR_TYPE_SOFT_INTERRUPT (4u << 8)
-#define INTR_TYPE_PRIV_EXCEPTION (5u << 8)  /* INT1 */
-#define INTR_TYPE_SOFT_EXCEPTION (6u << 8)  /* INT3, INTO */
+#define INTR_TYPE_PRIV_EXCEPTION (5u << 8) /* INT1 */
+#define INTR_TYPE_SOFT_EXCEPTION (6u << 8) /* INT3, INTO */
 
 /* One port or memory access that leaves the processor.  For a read, the caller puts the data into
  * data[] before the next vmx_enter, which re-runs the instruction with the accesses made so far
  * replayed.  At most 8 bytes; a wider or page-crossing one leaves in pieces. */
 struct bus_access {
-    uint64_t address;   /* port or guest-physical address */
-    uint8_t size;       /* 1, 2, 4, 8 (MMIO also 3, 5, 6, 7 at page ends) */
+    uint64_t address; /* port or guest-physical address */
+    uint8_t size;     /* 1, 2, 4, 8 (MMIO also 3, 5, 6, 7 at page ends) */
     bool write;
-    uint8_t data[8];    /* little-endian */
+    uint8_t data[8]; /* little-endian */
     /* EXIT_REASON_PIO of a string instruction may be followed by more of the same; the caller need
      * not care: each element leaves by itself. */
     bool string;
@@ -148,12 +148,12 @@ struct vmcs {
     uint32_t cpu_based_controls2;
     uint32_t exception_bitmap;
     uint32_t page_fault_error_code_mask, page_fault_error_code_match;
-    uint64_t tsc_offset;            /* added to the scaled TSC */
-    uint64_t tsc_multiplier;        /* 48 fraction bits; 0 means 1.0 */
-    const uint8_t *msr_bitmap;      /* 4 KiB in the SDM's layout; NULL: every RDMSR and WRMSR exits */
+    uint64_t tsc_offset;       /* added to the scaled TSC */
+    uint64_t tsc_multiplier;   /* 48 fraction bits; 0 means 1.0 */
+    const uint8_t *msr_bitmap; /* 4 KiB in the SDM's layout; NULL: every RDMSR and WRMSR exits */
     uint64_t cr0_guest_host_mask, cr0_read_shadow;
     uint64_t cr4_guest_host_mask, cr4_read_shadow;
-    uint32_t ple_gap, ple_window;   /* pause-loop exiting: PAUSEs in one loop before an exit */
+    uint32_t ple_gap, ple_window; /* pause-loop exiting: PAUSEs in one loop before an exit */
 
     /* Entry controls: consumed by vmx_enter, valid bit cleared when the event was delivered or when
      * an exit during its delivery handed it back in idt_vectoring_info. */
@@ -171,7 +171,7 @@ struct vmcs {
     uint32_t exit_instruction_length;
     uint32_t exit_instruction_info;
 
-    struct bus_access access;       /* EXIT_REASON_PIO, EXIT_REASON_MMIO */
+    struct bus_access access; /* EXIT_REASON_PIO, EXIT_REASON_MMIO */
 
     uint64_t exits[EXIT_REASON_COUNT]; /* counted by reason, for --stats */
 };

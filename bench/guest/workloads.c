@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The interpreter's own benchmark: fixed workloads on the bare machine.  The command line's last word
- * picks one; "start NAME" and "end NAME VALUE" on the serial line let the host time it.
+ * The interpreter's own benchmark: fixed workloads on the bare machine.  The command line's last
+ * word picks one; "start NAME" and "end NAME VALUE" on the serial line let the host time it.
  */
 #include <stdint.h>
 
@@ -186,8 +186,8 @@ static const struct {
     const char *name;
     uint64_t (*run)(void);
 } workloads[] = {
-    {"integer", integer}, {"sort", sort},       {"crc", crc},           {"chase", chase},
-    {"calls", calls},     {"memory", memory},   {"floating", floating}, {"sieve", sieve},
+    {"integer", integer}, {"sort", sort},     {"crc", crc},           {"chase", chase},
+    {"calls", calls},     {"memory", memory}, {"floating", floating}, {"sieve", sieve},
 };
 
 static int same(const char *a, const char *b)

@@ -11,20 +11,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define likely(x)          __builtin_expect(!!(x), 1)
-#define unlikely(x)        __builtin_expect(!!(x), 0)
-#define ARRAY_SIZE(a)      (sizeof(a) / sizeof((a)[0]))
-#define BIT(n)             (1ull << (n))
-#define ALIGN_DOWN(x, a)   ((x) & ~((__typeof__(x))(a)-1))
-#define ALIGN_UP(x, a)     (((x) + ((__typeof__(x))(a)-1)) & ~((__typeof__(x))(a)-1))
+#define likely(x)             __builtin_expect(!!(x), 1)
+#define unlikely(x)           __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a)         (sizeof(a) / sizeof((a)[0]))
+#define BIT(n)                (1ull << (n))
+#define ALIGN_DOWN(x, a)      ((x) & ~((__typeof__(x))(a)-1))
+#define ALIGN_UP(x, a)        (((x) + ((__typeof__(x))(a)-1)) & ~((__typeof__(x))(a)-1))
 #define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
-#define PAGE_BITS          12
-#define PAGE_BYTES         4096ull
-#define PAGE_OFFSET_MASK   (PAGE_BYTES - 1)
-#define FORMAT_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define PAGE_BITS             12
+#define PAGE_BYTES            4096ull
+#define PAGE_OFFSET_MASK      (PAGE_BYTES - 1)
+#define FORMAT_PRINTF(f, a)   __attribute__((format(printf, f, a)))
 
 /* GUEST_RACES marks functions that do nothing but load, store or copy guest memory.  Processors and
- * devices race there as the guest has them do, so ThreadSanitizer leaves out these accesses alone. */
+ * devices race there as the guest has them do, so ThreadSanitizer leaves out these accesses alone.
+ */
 #if defined(__SANITIZE_THREAD__)
 #define THREAD_SANITIZER 1
 #elif defined(__has_feature)

@@ -36,10 +36,10 @@ static inline void list_remove(struct list *n)
     list_init(n);
 }
 
-#define list_for_each(node, head) \
+#define list_for_each(node, head)                                                                  \
     for (struct list *node = (head)->next; node != (head); node = node->next)
-#define list_for_each_safe(node, after, head) \
-    for (struct list *node = (head)->next, *after = node->next; node != (head); \
+#define list_for_each_safe(node, after, head)                                                      \
+    for (struct list *node = (head)->next, *after = node->next; node != (head);                    \
          node = after, after = node->next)
 
 #endif

@@ -117,7 +117,8 @@ struct code_block *code_lookup(struct processor *p, const uint8_t *hva);
 bool code_block_verify(const struct code_block *b);
 /* Prepares p->straddle for the page-crossing instruction at LINEAR. */
 const struct insn *code_straddle(struct processor *p, uint64_t linear);
-/* A copy of I that nothing follows: handlers run on into the next instruction of their own accord. */
+/* A copy of I that nothing follows: handlers run on into the next instruction of their own accord.
+ */
 const struct insn *code_alone(struct processor *p, const struct insn *i);
 /* Binds a handler to a decoded instruction. */
 void code_bind(struct processor *p, struct insn *i);

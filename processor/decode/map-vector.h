@@ -47,8 +47,7 @@
 #define SSE_FP(mnemonic, f, ...)                                                                   \
     NATIVE(mnemonic, f, TRAITS(TRAIT_ALIGNED | TRAIT_FP), ROUNDS, __VA_ARGS__)
 #define NATIVE_FP(mnemonic, f, ...) NATIVE(mnemonic, f, TRAITS(TRAIT_FP), ROUNDS, __VA_ARGS__)
-#define MMX_ROW(mnemonic, f, ...)                                                                  \
-    NATIVE(mnemonic, f, USES(X87_STATE), SETS(X87_STATE), __VA_ARGS__)
+#define MMX_ROW(mnemonic, f, ...)   NATIVE(mnemonic, f, USES(X87_STATE), SETS(X87_STATE), __VA_ARGS__)
 #define VEX_TRAITS                  (TRAIT_VEX_ONLY | TRAIT_PROTECTED)
 #define AVX_ROW(mnemonic, f, ...)   NATIVE(mnemonic, f, TRAITS(VEX_TRAITS), __VA_ARGS__)
 #define AVX_ALIGNED(mnemonic, f, ...)                                                              \
