@@ -29,13 +29,13 @@ def take_terminal():
 
 
 class Guest:
-    """A `trapeze run` whose standard input and output are a new terminal.
+    """A `trapeze run` (or COMMAND, which runs it) whose standard input and output are a new terminal.
 
     Every use ends with `close`, best by a `with` statement: it kills the process if it still runs,
     and then checks that a process that ended by itself left the terminal as it was.
     """
 
-    def __init__(self, trapeze, *arguments, log=None):
+    def __init__(self, trapeze, *arguments, log=None, command=None):
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         self.modes = termios.tcgetattr(slave)
@@ -44,8 +44,8 @@ class Guest:
         self.commands = 0
         self.log = open(log, "wb") if log else tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [str(trapeze), "run", *map(str, arguments)], stdin=slave, stdout=slave,
-            stderr=self.errors, start_new_session=True, preexec_fn=take_terminal)
+            [str(word) for word in command or [trapeze, "run", *arguments]], stdin=slave,
+            stdout=slave, stderr=self.errors, start_new_session=True, preexec_fn=take_terminal)
         os.close(slave)
         self.console = pexpect.fdpexpect.fdspawn(self.master, maxread=65536,
                                                  timeout=COMMAND_SECONDS)

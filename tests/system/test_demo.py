@@ -4,7 +4,7 @@ import re
 import sys
 
 from conftest import ROOT
-from console import BOOT_SECONDS, run_program
+from console import BOOT_SECONDS, Guest, run_program
 
 
 def test_demo_without_a_terminal(trapeze, kernel):
@@ -25,6 +25,18 @@ def test_demo_without_a_terminal(trapeze, kernel):
     counts = dict(re.findall(r"(?m)^ +(\S.*?) +(\d+)$", exits.group(1)))
     assert int(counts["PIO"]) > 0 and int(counts["HLT"]) > 0
     assert summary.rstrip().endswith("All well.")
+
+
+def test_demo_on_a_terminal(trapeze, kernel, tmp_path):
+    kernel("cloud-amd64")
+    command = [sys.executable, ROOT / "demo/demo.py", "--trapeze", trapeze]
+    with Guest(trapeze, command=command, log=tmp_path / "console.log") as guest:
+        guest.shell()
+        assert guest.run("cat /sys/block/vda/size") != "0"
+        assert "10.0.2.15" in guest.run("ip -4 addr show eth0")
+        guest.send(b"poweroff\n")  # as the banner advises
+        assert guest.wait() == 0, guest.stderr()
+        assert guest.terminal_restored()
 
 
 def test_demo_with_a_program_that_is_not_there(tmp_path, kernel):
