@@ -471,9 +471,91 @@ static void case_immediate_exit(void)
     *((char *)g.run + g.run->io.data_offset) = 'z';
     g.run->immediate_exit = 1;
     CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+    CHECK(g.run->exit_reason == KVM_EXIT_IO); /* as it was */
     struct kvm_regs regs;
     CHECK(ioctl(g.vcpu, KVM_GET_REGS, &regs) == 0);
     CHECK((regs.rax & 0xff) == 'z' && regs.rip == CODE + 6);
+    guest_free(&g);
+}
+
+/* ---------------------------------------------------------------- found by KVM's selftests */
+
+/* What the guest has may be set again after KVM_RUN; a change may not. */
+static void case_cpuid_again(void)
+{
+    struct {
+        struct kvm_cpuid2 header;
+        struct kvm_cpuid_entry2 entries[256];
+    } c = {.header.nent = 256};
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    CHECK(ioctl(g.system, KVM_GET_SUPPORTED_CPUID, &c) == 0);
+    CHECK(ioctl(g.vcpu, KVM_SET_CPUID2, &c) == 0);
+    c.header.nent = 256;
+    CHECK(ioctl(g.vcpu, KVM_GET_CPUID2, &c) == 0);
+    run_to(&g, KVM_EXIT_IO);
+    CHECK(ioctl(g.vcpu, KVM_SET_CPUID2, &c) == 0);
+    c.entries[0].ebx ^= 1;
+    CHECK_FAILS(ioctl(g.vcpu, KVM_SET_CPUID2, &c), EINVAL);
+    guest_free(&g);
+}
+
+/* Instructions that exit, too, are single steps. */
+static void case_single_step(void)
+{
+    static const uint8_t code[] = {
+        0x31, 0xc0,                         /* xor ax,ax */
+        0x0f, 0xa2,                         /* cpuid */
+        0x66, 0xb9, 0x1b, 0x00, 0x00, 0x00, /* mov ecx,1bh */
+        0x0f, 0x32,                         /* rdmsr */
+        0x90,                               /* nop */
+    };
+    static const uint8_t lengths[] = {2, 2, 6, 2, 1};
+    struct kvm_guest_debug debug = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
+    struct guest g;
+    uint64_t rip = CODE;
+    guest_new(&g, code, sizeof(code));
+    CHECK(ioctl(g.vcpu, KVM_SET_GUEST_DEBUG, &debug) == 0);
+    for (size_t i = 0; i < sizeof(lengths); i++) {
+        rip += lengths[i];
+        run_to(&g, KVM_EXIT_DEBUG);
+        CHECK(g.run->debug.arch.exception == 1 && g.run->debug.arch.pc == rip);
+    }
+    guest_free(&g);
+}
+
+/* A vCPU whose LAPIC lets no PIC's interrupt in runs on, whoever waits for a window. */
+static void case_shut_window(void)
+{
+    struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
+    struct kvm_userspace_memory_region slot = {.memory_size = GUEST_BYTES};
+    struct kvm_lapic_state lapic;
+    struct kvm_regs regs = {.rip = CODE, .rflags = 0x202};
+    struct kvm_sregs sregs;
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    int vm = ioctl(g.system, KVM_CREATE_VM, 0);
+    CHECK(vm >= 0 && ioctl(vm, KVM_ENABLE_CAP, &split) == 0);
+    slot.userspace_addr = (uintptr_t)g.memory;
+    CHECK(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot) == 0);
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    CHECK(vcpu >= 0);
+    struct kvm_run *run =
+        mmap(NULL, (size_t)g.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    CHECK(run != MAP_FAILED);
+    CHECK(ioctl(vcpu, KVM_GET_LAPIC, &lapic) == 0);
+    memcpy(lapic.regs + 0x350, &(uint32_t){0x10000}, 4); /* LVT LINT0: masked */
+    CHECK(ioctl(vcpu, KVM_SET_LAPIC, &lapic) == 0);
+    CHECK(ioctl(vcpu, KVM_GET_SREGS, &sregs) == 0);
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    CHECK(ioctl(vcpu, KVM_SET_SREGS, &sregs) == 0);
+    CHECK(ioctl(vcpu, KVM_SET_REGS, &regs) == 0);
+    run->request_interrupt_window = 1;
+    CHECK(ioctl(vcpu, KVM_RUN, 0) == 0);
+    CHECK(run->exit_reason == KVM_EXIT_IO && run->io.port == 0x10);
+    CHECK(!run->ready_for_interrupt_injection);
+    CHECK(munmap(run, (size_t)g.run_bytes) == 0 && close(vcpu) == 0 && close(vm) == 0);
     guest_free(&g);
 }
 
@@ -526,6 +608,9 @@ static const struct {
     {"signal-jump", case_signal_jump},
     {"signal-mask", case_signal_mask},
     {"immediate-exit", case_immediate_exit},
+    {"cpuid-again", case_cpuid_again},
+    {"single-step", case_single_step},
+    {"shut-window", case_shut_window},
     {"paths", case_paths},
 };
 

@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 CASES = ["devices", "two-vms", "mapping", "descriptors", "close-order", "fork", "exec",
          "signal-thread", "signal-process", "signal-timer", "signal-jump", "signal-mask",
-         "immediate-exit", "paths"]
+         "immediate-exit", "cpuid-again", "single-step", "shut-window", "paths"]
 
 
 def with_kvm(trapeze, *command, timeout=120, **options):
