@@ -50,9 +50,10 @@ static void deliver(struct character *c)
 
         g_mutex_lock(&c->lock);
         size_t length = MIN(MIN(room, sizeof part), c->input->len);
-        memcpy(part, c->input->data, length);
-        if (length)
+        if (length) {
+            memcpy(part, c->input->data, length);
             g_byte_array_remove_range(c->input, 0, (guint)length);
+        }
         g_mutex_unlock(&c->lock);
         if (!length)
             return;
