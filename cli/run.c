@@ -59,6 +59,12 @@ static bool take_serial(void *target, const char *value, GError **error)
     return set(&((struct run_target *)target)->config.serial, value);
 }
 
+static bool take_console(void *target, const char *value, GError **error)
+{
+    (void)error; /* likewise */
+    return set(&((struct run_target *)target)->config.console, value);
+}
+
 static bool take_cpu(void *target, const char *value, GError **error)
 {
     (void)error; /* likewise, by the CPU model */
@@ -212,6 +218,8 @@ static const struct option_row rows[] = {
      take_net},
     {"serial", "WHERE", "the serial port: stdio (default), none, pty, unix:PATH,\nfile:PATH",
      take_serial},
+    {"console", "WHERE", "add a virtio console, hvc0 in Linux: WHERE as with --serial",
+     take_console},
     {"engine", "auto|kvm|software",
      "who runs the guest: Linux's KVM, or Trapeze's processor in\n"
      "software; auto tries KVM out and says what it took and why",

@@ -34,6 +34,7 @@ void machine_config_clear(struct machine_config *c)
     g_free(c->append);
     g_free(c->cpu_model);
     g_free(c->serial);
+    g_free(c->console);
     g_ptr_array_unref(c->disks);
     g_ptr_array_unref(c->nets);
     *c = (struct machine_config){0};

@@ -95,14 +95,23 @@ static bool add_nets(struct machine *m, GError **error)
     return true;
 }
 
+static bool add_console(struct machine *m, GError **error)
+{
+    if (!m->config->console)
+        return true;
+    m->console = character_new(m, "console", m->config->console, error);
+    return m->console && virtio_console_new(m, "console0", m->console, error);
+}
+
 static bool add_devices(struct machine *m, GError **error)
 {
-    m->serial = character_new(m, m->config->serial, error);
+    m->serial = character_new(m, "serial", m->config->serial, error);
     if (!m->serial)
         return false;
     m->pci = pci_host_new(m);
     chipset_new(m);
-    return add_disks(m, error) && add_nets(m, error) && virtio_rng_new(m, "rng0", error);
+    return add_disks(m, error) && add_nets(m, error) && virtio_rng_new(m, "rng0", error) &&
+           add_console(m, error);
 }
 
 /* ---- building ---- */
@@ -230,6 +239,8 @@ void machine_free(struct machine *m)
     free_devices(m);
     if (m->serial)
         character_free(m->serial);
+    if (m->console)
+        character_free(m->console);
     for (unsigned i = 0; i < m->cpus; i++)
         machine_vcpu_free(m->vcpus[i]);
     g_free(m->vcpus);

@@ -45,6 +45,7 @@ struct machine_config {
     GPtrArray *disks; /* of struct disk_config */
     GPtrArray *nets;  /* of char *: "user,forward=..." */
     char *serial;     /* stdio, none, pty, unix:PATH, file:PATH */
+    char *console;    /* a virtio console, likewise; NULL: none */
     bool pit, no_reboot, stats, verbose, test_device;
 };
 void machine_config_init(struct machine_config *c);
@@ -76,9 +77,10 @@ struct machine {
     struct address_space *space; /* behind space_* */
     struct list devices;
     struct pci_host *pci;
-    struct character *serial; /* the back-end of the first serial port */
-    struct device *pm;        /* power management: sleep, power button */
-    struct device *reset;     /* the reset control register */
+    struct character *serial;  /* the back-end of the first serial port */
+    struct character *console; /* of the virtio console, or NULL */
+    struct device *pm;         /* power management: sleep, power button */
+    struct device *reset;      /* the reset control register */
 
     struct cpu_model *cpu_model;
     struct machine_vcpu **vcpus;

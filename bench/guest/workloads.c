@@ -203,6 +203,7 @@ static int same(const char *a, const char *b)
 void main(const uint32_t *info)
 {
     const char *word = "";
+    outb(COM1 + 3, 3); /* eight data bits: not every machine's port starts so */
     if (info[0] & 4) {
         for (const char *c = (const char *)(uintptr_t)info[4]; *c; c++) {
             if (*c == ' ' && c[1])

@@ -19,7 +19,7 @@
 
 static bool fail(GError **error, const struct character *c, const char *advice)
 {
-    g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG, "--serial %s: %s%s%s", c->spec,
+    g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG, "--%s %s: %s%s%s", c->flag, c->spec,
                 g_strerror(errno), *advice ? "; " : "", advice);
     return false;
 }
@@ -59,7 +59,7 @@ static bool open_pty(struct character *c, GError **error)
         cfmakeraw(&raw);
         tcsetattr(fd, TCSANOW, &raw);
     }
-    g_printerr("trapeze: serial port on %s\n", name);
+    g_printerr("trapeze: %s on %s\n", strcmp(c->flag, "serial") ? c->flag : "serial port", name);
     c->timer = g_timeout_source_new(PTY_POLL_MS);
     g_source_set_callback(c->timer, on_pty_timer, c, NULL);
     g_source_attach(c->timer, c->machine->context);
@@ -145,6 +145,6 @@ bool character_open(struct character *c, GError **error)
         return c->out >= 0 || fail(error, c, "");
     }
     g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
-                "--serial %s: give stdio, none, pty, unix:PATH or file:PATH", c->spec);
+                "--%s %s: give stdio, none, pty, unix:PATH or file:PATH", c->flag, c->spec);
     return false;
 }

@@ -7,6 +7,7 @@
 
 struct character {
     struct machine *machine;
+    const char *flag; /* that the back-end was given with */
     char *spec;
     GMutex lock; /* guards the fields below; not held in calls of the client */
     struct character_client client;

@@ -81,8 +81,7 @@ bool stdio_open(struct character *c, GError **error)
         return true;
     if (terminal.active) {
         g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
-                    "--serial stdio: the terminal is in use by another machine; give "
-                    "--serial pty");
+                    "--%s stdio: the terminal is in use already; give --%s pty", c->flag, c->flag);
         return false;
     }
     if (tcgetattr(STDIN_FILENO, &terminal.saved))

@@ -145,7 +145,8 @@ static void report_loss(struct character *c, int reason)
     if (reason == EPIPE || reason == EIO || c->reported)
         return;
     c->reported = true;
-    machine_log(c->machine, true, "--serial %s: output is lost: %s", c->spec, g_strerror(reason));
+    machine_log(c->machine, true, "--%s %s: output is lost: %s", c->flag, c->spec,
+                g_strerror(reason));
 }
 
 /* Writes from the queue what goes without waiting.  Returns false when the other side has no room.
@@ -224,11 +225,13 @@ void character_hang_up(struct character *c)
         c->in = -1; /* end of file on a pipe; its output goes on */
 }
 
-struct character *character_new(struct machine *m, const char *spec, GError **error)
+struct character *character_new(struct machine *m, const char *flag, const char *spec,
+                                GError **error)
 {
     struct character *c = g_new0(struct character, 1);
 
     c->machine = m;
+    c->flag = flag;
     c->spec = g_strdup(spec);
     c->in = c->out = c->listener = -1;
     c->queue = g_byte_array_new();

@@ -29,9 +29,11 @@ struct character_client {
     void *opaque;
 };
 
-/* Opens the back-end that SPEC names for M, which must outlive it.  Returns NULL with ERROR set,
- * naming the flag or file. */
-struct character *character_new(struct machine *m, const char *spec, GError **error);
+/* Opens the back-end that SPEC names for M, which must outlive it.  FLAG, a literal, is the flag
+ * that SPEC was given with ("serial"): errors and the line about a pty name it.  Returns NULL with
+ * ERROR set. */
+struct character *character_new(struct machine *m, const char *flag, const char *spec,
+                                GError **error);
 /* Puts everything back as it was (the terminal's modes), after sending what is still queued. */
 void character_free(struct character *c);
 

@@ -59,6 +59,7 @@ def shared(trapeze, linux, tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
     s = Shared()
     s.port = free_port()
+    s.virtio_console = folder / "hvc0.log"
     s.readonly_content = os.urandom(MEBI)
     s.disks = [make_image(folder / "first.img", 64 * MEBI),
                make_image(folder / "readonly.img", 8 * MEBI, s.readonly_content)]
@@ -67,6 +68,7 @@ def shared(trapeze, linux, tmp_path_factory):
         with Guest(trapeze, *linux(), "--engine", "software", "--cpus", 2,
                    "--disk", s.disks[0], "--disk", f"{s.disks[1]},readonly", "--disk", s.disks[2],
                    "--net", f"user,forward=tcp:127.0.0.1:{s.port}-:{GUEST_PORT}",
+                   "--console", f"file:{s.virtio_console}",
                    log=folder / "console.log") as s.guest:
             s.guest.shell()
             yield s
@@ -240,6 +242,15 @@ def test_entropy(guest):
     second = guest.run("dd if=/dev/hwrng bs=64 count=4 iflag=fullblock 2>/dev/null | sha256sum")
     nothing = hashlib.sha256(b"").hexdigest()
     assert first != second and not first.startswith(nothing)
+
+
+def test_virtio_console(guest, shared):
+    # The guest's write returns before the host's file has it.
+    assert guest.run("echo said on hvc0 >/dev/hvc0; echo $?") == "0"
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while "said on hvc0" not in shared.virtio_console.read_text():
+        assert time.monotonic() < deadline, "nothing came out of the virtio console"
+        time.sleep(0.1)
 
 
 def test_much_output_and_input_on_the_console(guest):
