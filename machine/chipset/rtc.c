@@ -143,6 +143,17 @@ static int64_t period_ns(const struct rtc *r)
     return 1000000000ll * (1 << (rate - 1)) / 32768;
 }
 
+/* The divider chain behind the periodic interrupt runs on, whatever the guest sets the clock to. */
+static int64_t divider_ns(void)
+{
+    return g_get_monotonic_time() * 1000;
+}
+
+static int64_t periods_now(int64_t period)
+{
+    return period ? divider_ns() / period : 0;
+}
+
 static bool alarm_field(const struct rtc *r, unsigned alarm, unsigned field)
 {
     return (r->cmos[alarm] & ALARM_ANY) == ALARM_ANY || r->cmos[alarm] == r->cmos[field];
@@ -159,8 +170,7 @@ static bool alarm_matches(struct rtc *r)
 /* Brings C up to date, and the line with it. */
 static void update_flags(struct rtc *r)
 {
-    int64_t now = now_us(r), period = period_ns(r);
-    int64_t periods = period ? now * 1000 / period : 0;
+    int64_t now = now_us(r), period = period_ns(r), periods = periods_now(period);
 
     if (period && periods != r->last_period)
         r->cmos[REG_C] |= B_PERIODIC;
@@ -184,7 +194,7 @@ static void arm(struct rtc *r)
     if (r->cmos[REG_B] & (B_ALARM | B_UPDATE) && !(r->cmos[REG_B] & B_SET))
         next = SECOND_US - now % SECOND_US;
     if (r->cmos[REG_B] & B_PERIODIC && period) {
-        int64_t left = (period - now * 1000 % period) / 1000 + 1;
+        int64_t left = (period - divider_ns() % period) / 1000 + 1;
 
         next = next < 0 ? left : MIN(next, left);
     }
@@ -250,7 +260,7 @@ static void write_cmos(struct rtc *r, unsigned index, uint8_t value)
     switch (index) {
     case REG_A:
         r->cmos[REG_A] = value & ~A_UIP;
-        r->last_period = period_ns(r) ? now_us(r) * 1000 / period_ns(r) : 0;
+        r->last_period = periods_now(period_ns(r));
         arm(r);
         break;
     case REG_B:
