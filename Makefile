@@ -3,6 +3,7 @@
 BUILD ?= build
 MESON_OPTIONS ?=
 PYTHON ?= /usr/bin/python3
+KUT ?=
 
 .PHONY: all help demo test test-long bench conformance install sanitize format format-check clean \
 	packages-build packages-demo packages-test
@@ -35,8 +36,8 @@ test-long: packages-test all ## what takes longer: every stock kernel, systemd, 
 bench: packages-test all ## speed, with peers in the same run
 	@$(PYTHON) bench/run.py --build $(BUILD)
 
-conformance: packages-test all ## other people's suites (none is wired up yet: docs/status.md)
-	@echo "conformance: no suite is wired up yet, see docs/status.md" >&2; exit 1
+conformance: packages-test all ## other people's suites, into docs/conformance.md (KUT=DIR: kvm-unit-tests)
+	@$(PYTHON) scripts/conformance.py --build $(BUILD) $(if $(KUT),--kut $(KUT))
 
 sanitize: packages-test ## ASan and UBSan for all, TSan for kvm/ and machine/
 	@$(PYTHON) scripts/sanitize.py

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""make conformance: other people's suites on our KVM, and docs/conformance.md, which they fill.
+
+Each suite knows how each of its tests must end; the exit status says whether all did.  The document is
+written when everything was run, not by --only.
+"""
+import argparse
+import datetime
+import importlib
+import itertools
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import conformance_capabilities
+import conformance_selftests
+from conformance_result import OUTCOMES, PASS
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs/conformance.md"
+
+INTRODUCTION = """\
+# Conformance
+
+Other people's programs and tests are the proof that Trapeze's KVM is one. This file is written by
+`make conformance` (`scripts/conformance.py`); do not edit it. A test that ends otherwise than its row in
+`scripts/conformance_*.py` says makes that command fail, be it for better or for worse.
+"""
+
+
+def progress(text):
+    print(text, flush=True)
+
+
+def output_of(command):
+    try:
+        return subprocess.run(command, text=True, check=True, cwd=ROOT, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def processor():
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def versions(args):
+    rows = [("date", datetime.date.today().isoformat()),
+            ("Trapeze", output_of(["git", "describe", "--always", "--dirty"])),
+            ("KVM selftests",
+             f"{conformance_selftests.PACKAGE} {conformance_selftests.version()}"),
+            ("host", f"Linux {platform.release()}, {os.cpu_count()} processors, {processor()}")]
+    if args.kut:
+        rows.append(("kvm-unit-tests", "prebuilt images given by KUT="))
+    return rows
+
+
+# ---------------------------------------------------------------- the document
+
+def cell(text):
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(cell(str(c)) for c in row) + " |" for row in rows]
+
+
+def grouped(results):
+    return [(key, list(group))
+            for key, group in itertools.groupby(results, key=lambda r: (r.suite, r.group))]
+
+
+def counts_table(results):
+    rows = [[suite, group] + [sum(r.outcome == o for r in rs) for o in OUTCOMES] +
+            [sum(not r.expected for r in rs)] for (suite, group), rs in grouped(results)]
+    return table(["suite", "tests", *OUTCOMES, "departures"], rows)
+
+
+def remark(result):
+    """What the document says beside an outcome."""
+    if not result.expected:
+        return f"**not as expected**: {result.detail}"
+    if result.outcome == PASS or not result.detail or result.detail == result.reason:
+        return result.reason
+    return f"{result.reason} (it says: {result.detail})" if len(result.detail) < 120 else result.reason
+
+
+def document(args, results):
+    lines = [INTRODUCTION, *table(["", ""], versions(args)), "", "## Counts", "",
+             *counts_table(results)]
+    for (suite, group), rows in grouped(results):
+        lines += ["", f"## {suite}: {group}", "",
+                  *table(["test", "result", ""], [[r.name, r.outcome, remark(r)] for r in rows])]
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------- the run
+
+def run_suites(args):
+    header = conformance_selftests.programs(progress) / "kvm.h"
+    results = [] if args.only else conformance_capabilities.run(args.build, header)
+    results += conformance_selftests.run(args.build, progress, args.only, args.jobs)
+    if args.kut:
+        # A module of its own, which only those need who have the images.
+        kut = importlib.import_module("conformance_kut")
+        results += kut.run(args.build, args.kut, progress)
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build", help="the build folder (%(default)s)")
+    parser.add_argument("--kut", type=pathlib.Path, metavar="DIR",
+                        help="prebuilt images of kvm-unit-tests")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME",
+                        help="selftests whose name contains one of these; writes no document")
+    parser.add_argument("--jobs", type=int, help="tests at a time (the number of processors)")
+    args = parser.parse_args()
+    try:
+        results = run_suites(args)
+    except (conformance_selftests.SelftestError, conformance_selftests.guest.GuestError) as error:
+        sys.exit(f"conformance: {error}")
+    if not args.only:
+        DOCUMENT.write_text(document(args, results), encoding="utf-8")
+        progress(f"wrote {DOCUMENT.relative_to(ROOT)}")
+    departures = [r for r in results if not r.expected]
+    for r in departures:
+        progress(f"not as expected: {r.suite}: {r.name}: {r.outcome}: {r.detail}")
+    told = ", ".join(f"{sum(r.outcome == o for r in results)} {o}" for o in OUTCOMES)
+    progress(f"{told}; {len(departures)} not as expected")
+    return 1 if departures or not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
