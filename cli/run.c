@@ -6,16 +6,20 @@
 #include "common/base/base.h"
 #include "machine/machine.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MEBI (1ull << 20)
 
 /* What the flags fill in. */
 struct run_target {
     struct machine_config config;
+    char *pidfile;
     bool help;
     bool no_net;
 };
@@ -154,6 +158,34 @@ static bool take_net(void *target, const char *value, GError **error)
     return true;
 }
 
+static bool take_qmp(void *target, const char *value, GError **error)
+{
+    (void)error; /* checked when it is opened */
+    g_ptr_array_add(((struct run_target *)target)->config.qmp, g_strdup(value));
+    return true;
+}
+
+static bool take_name(void *target, const char *value, GError **error)
+{
+    if (!*value || !g_utf8_validate(value, -1, NULL))
+        return wrong(error, value, "give a name, in UTF-8");
+    return set(&((struct run_target *)target)->config.name, value);
+}
+
+static bool take_uuid(void *target, const char *value, GError **error)
+{
+    if (!g_uuid_string_is_valid(value))
+        return wrong(error, value, "give a UUID, as in 01234567-89ab-cdef-0123-456789abcdef");
+    g_autofree char *lower = g_ascii_strdown(value, -1);
+    return set(&((struct run_target *)target)->config.uuid, lower);
+}
+
+static bool take_pidfile(void *target, const char *value, GError **error)
+{
+    (void)error; /* likewise */
+    return set(&((struct run_target *)target)->pidfile, value);
+}
+
 static bool take_engine(void *target, const char *value, GError **error)
 {
     static const struct {
@@ -186,6 +218,8 @@ static bool take_pit(void *target, const char *value, GError **error)
         return true;                                                                               \
     }
 SWITCH(no_reboot)
+SWITCH(no_shutdown)
+SWITCH(paused)
 SWITCH(stats)
 SWITCH(verbose)
 SWITCH(test_device)
@@ -226,7 +260,18 @@ static const struct option_row rows[] = {
      take_engine},
     {"cpu", "MODEL[,...]", "what the guest's processor offers; see `trapeze help cpu`", take_cpu},
     {"pit", "on|off", "the old timer chip (default on)", take_pit},
+    {"qmp", "unix:PATH|fd:N",
+     "let clients of QEMU's protocol QMP manage the machine, by a\n"
+     "socket made at PATH or an inherited one; may be repeated",
+     take_qmp},
+    {"paused", NULL, "wait for QMP's `cont` before the guest starts", take_paused},
+    {"name", "NAME", "the machine's name, for QMP", take_name},
+    {"uuid", "UUID", "its UUID, for QMP", take_uuid},
+    {"pidfile", "FILE", "write the process's number there, and lock it while it runs",
+     take_pidfile},
     {"no-reboot", NULL, "end when the guest resets", take_no_reboot},
+    {"no-shutdown", NULL, "stay when the guest powers off, until QMP or a signal ends it",
+     take_no_shutdown},
     {"test-device", NULL, "add the device that kvm-unit-tests know", take_test_device},
     {"stats", NULL, "print engine and vCPU exits by reason at the end", take_stats},
     {"verbose", NULL, "say more while running", take_verbose},
@@ -255,7 +300,7 @@ void run_print_help(void)
 
 /* ---- running ---- */
 
-/* The first asks the guest, by its power button; the second does not ask. */
+/* The first asks the guest, if it runs, by its power button; the second does not ask. */
 struct terminator {
     struct machine *machine;
     int number;
@@ -266,8 +311,8 @@ static gboolean on_terminate(gpointer data)
 {
     struct terminator *t = data;
 
-    if (t->asked) {
-        machine_request_stop(t->machine, STOP_QUIT, 128 + t->number);
+    if (t->asked || t->machine->status != MACHINE_RUNNING) {
+        machine_request_stop(t->machine, STOP_SIGNAL, 128 + t->number);
     } else {
         machine_log(t->machine, true,
                     "signal %d: pressing the guest's power button; once more "
@@ -281,8 +326,29 @@ static gboolean on_terminate(gpointer data)
 
 static gboolean on_hang_up(gpointer data)
 {
-    machine_request_stop(data, STOP_QUIT, 128 + SIGHUP);
+    machine_request_stop(data, STOP_SIGNAL, 128 + SIGHUP);
     return G_SOURCE_CONTINUE;
+}
+
+static bool pidfile_fail(GError **error, const char *path, const char *what)
+{
+    g_set_error(error, CLI_ERROR, 0, "--pidfile %s: %s", path, what);
+    return false;
+}
+
+/* Writes this process's number to PATH, and holds a lock on it in *fd until that is closed. */
+static bool write_pidfile(const char *path, int *fd, GError **error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (*fd < 0)
+        return pidfile_fail(error, path, g_strerror(errno));
+    if (fcntl(*fd, F_SETLK, &lock) < 0)
+        return pidfile_fail(error, path, "another running machine has it; give another file");
+    if (ftruncate(*fd, 0) < 0 || dprintf(*fd, "%d\n", (int)getpid()) < 0)
+        return pidfile_fail(error, path, g_strerror(errno));
+    return true;
 }
 
 static int run(const struct machine_config *config, GError **error)
@@ -304,6 +370,20 @@ static int run(const struct machine_config *config, GError **error)
     return status;
 }
 
+static int run_with_pidfile(const struct run_target *t, GError **error)
+{
+    int fd = -1, status = 1;
+
+    if (!t->pidfile || write_pidfile(t->pidfile, &fd, error)) {
+        status = run(&t->config, error);
+        if (t->pidfile)
+            unlink(t->pidfile);
+    }
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
 int command_run(int argc, char **argv)
 {
     struct run_target t = {0};
@@ -320,12 +400,13 @@ int command_run(int argc, char **argv)
             run_print_help();
             status = 0;
         } else {
-            status = run(&t.config, &error);
+            status = run_with_pidfile(&t, &error);
         }
     }
     if (error)
         fprintf(stderr, "trapeze: %s\n", error->message);
     g_clear_error(&error);
     machine_config_clear(&t.config);
+    g_free(t.pidfile);
     return status;
 }

@@ -22,6 +22,7 @@ void machine_config_init(struct machine_config *c)
         .engine = ENGINE_AUTO,
         .disks = g_ptr_array_new_with_free_func(free_disk),
         .nets = g_ptr_array_new_with_free_func(g_free),
+        .qmp = g_ptr_array_new_with_free_func(g_free),
         .serial = g_strdup("stdio"),
         .pit = true,
     };
@@ -35,7 +36,10 @@ void machine_config_clear(struct machine_config *c)
     g_free(c->cpu_model);
     g_free(c->serial);
     g_free(c->console);
+    g_free(c->name);
+    g_free(c->uuid);
     g_ptr_array_unref(c->disks);
     g_ptr_array_unref(c->nets);
+    g_ptr_array_unref(c->qmp);
     *c = (struct machine_config){0};
 }

@@ -11,6 +11,14 @@ bool core_error(GError **error, struct machine *m, const char *request, long res
 /* Ends the run with an error that is the guest's or the engine's doing; any thread. */
 void machine_stop_error(struct machine *m, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* ---- machine.c ---- */
+/* Loads the guest image and puts the first vCPU at its entry. */
+bool core_boot(struct machine *m, GError **error);
+
+/* ---- lifecycle.c ---- */
+/* Ends the vCPUs' threads. */
+void core_end_vcpus(struct machine *m);
+
 /* ---- memory.c ---- */
 bool ram_setup(struct machine *m, GError **error);
 void ram_free(struct machine *m);

@@ -113,8 +113,18 @@ void irq_msi(struct machine *m, uint64_t address, uint32_t data);
 int ioeventfd_add(struct machine *m, enum space_kind kind, uint64_t address, int eventfd);
 void ioeventfd_remove(struct machine *m, enum space_kind kind, uint64_t address, int eventfd);
 
-/* Ends the run of the machine, from any thread. */
-enum stop_reason { STOP_POWEROFF, STOP_RESET, STOP_DEBUG_EXIT, STOP_QUIT, STOP_ERROR };
+/* Why a run ends or begins anew. */
+enum stop_reason {
+    STOP_POWEROFF, /* the guest powered off */
+    STOP_RESET,    /* the guest asked for a reset */
+    STOP_DEBUG_EXIT,
+    STOP_QUIT,          /* the user left by a key */
+    STOP_SIGNAL,        /* a signal to the process */
+    STOP_MONITOR_QUIT,  /* a QMP client's wish */
+    STOP_MONITOR_RESET, /* likewise */
+    STOP_ERROR,
+};
+/* Ends the run of the machine, or has it reset; from any thread. */
 void machine_request_stop(struct machine *m, enum stop_reason reason, int status);
 
 /* A line under --verbose; a warning always. */

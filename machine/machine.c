@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* struct machine: building, running, resetting and taking apart. */
+/* struct machine: building and taking apart. */
 #include "boot/boot.h"
 #include "chipset/chipset.h"
 #include "core.h"
 #include "cpu-model.h"
+#include "monitor/monitor.h"
 #include "pci.h"
 #include "vcpu.h"
 #include "virtio/virtio.h"
@@ -127,8 +128,7 @@ static bool add_vcpus(struct machine *m, GError **error)
     return true;
 }
 
-/* Loads the guest image and puts the first vCPU at its entry. */
-static bool boot(struct machine *m, GError **error)
+bool core_boot(struct machine *m, GError **error)
 {
     struct machine_vcpu *v = m->vcpus[0];
     struct boot_entry entry;
@@ -182,11 +182,14 @@ static bool build(struct machine *m, GError **error)
         !cpu_model_resolve(m->cpu_model, m, error) || !add_vcpus(m, error))
         return false;
     m->irq_initial = irq_state_get(m);
-    if (!add_devices(m, error) || !boot(m, error))
+    if (!add_devices(m, error) || !core_boot(m, error))
         return false;
     for (unsigned i = 0; i < m->cpus; i++)
         if (!machine_vcpu_start(m->vcpus[i], error))
             return false;
+    m->monitor = monitor_new(m, error);
+    if (!m->monitor)
+        return false;
     if (c->engine == ENGINE_AUTO)
         fprintf(stderr, "trapeze: engine %s: %s\n", m->engine->ops->name, m->engine->why);
     return true;
@@ -204,6 +207,7 @@ struct machine *machine_new(const struct machine_config *c, GMainContext *contex
     m->space = space_new();
     m->hold = 1; /* until machine_run */
     list_init(&m->devices);
+    list_init(&m->observers);
     g_mutex_init(&m->lock);
     g_mutex_init(&m->stop_lock);
     g_cond_init(&m->changed);
@@ -214,24 +218,12 @@ struct machine *machine_new(const struct machine_config *c, GMainContext *contex
     return m;
 }
 
-static void end_vcpus(struct machine *m)
-{
-    g_mutex_lock(&m->lock);
-    m->quitting = true;
-    g_atomic_int_inc(&m->hold);
-    g_cond_broadcast(&m->changed);
-    g_mutex_unlock(&m->lock);
-    for (unsigned i = 0; i < m->cpus; i++)
-        machine_vcpu_kick(m->vcpus[i]);
-    for (unsigned i = 0; i < m->cpus; i++)
-        machine_vcpu_join(m->vcpus[i]);
-}
-
 void machine_free(struct machine *m)
 {
     if (!m)
         return;
-    end_vcpus(m);
+    core_end_vcpus(m);
+    monitor_free(m->monitor);
     if (m->stop_source) {
         g_source_destroy(m->stop_source);
         g_source_unref(m->stop_source);
@@ -258,175 +250,4 @@ void machine_free(struct machine *m)
     g_mutex_clear(&m->lock);
     g_free(m->stop_message);
     g_free(m);
-}
-
-/* ---- holding and stopping ---- */
-
-static void hold(struct machine *m)
-{
-    g_atomic_int_inc(&m->hold);
-    for (unsigned i = 0; i < m->cpus; i++)
-        machine_vcpu_kick(m->vcpus[i]);
-}
-
-static void release(struct machine *m)
-{
-    g_mutex_lock(&m->lock);
-    g_atomic_int_add(&m->hold, -1);
-    g_cond_broadcast(&m->changed);
-    g_mutex_unlock(&m->lock);
-}
-
-static void wait_outside(struct machine *m)
-{
-    for (unsigned i = 0; i < m->cpus; i++)
-        machine_vcpu_wait_outside(m->vcpus[i]);
-}
-
-void machine_pause(struct machine *m)
-{
-    hold(m);
-    wait_outside(m);
-    list_for_each(link, &m->devices)
-    {
-        struct device *d = device_of(link);
-
-        if (d->class->pause)
-            d->class->pause(d);
-    }
-}
-
-void machine_resume(struct machine *m)
-{
-    list_for_each(link, &m->devices)
-    {
-        struct device *d = device_of(link);
-
-        if (d->class->resume)
-            d->class->resume(d);
-    }
-    release(m);
-}
-
-/* Puts devices, interrupt controllers and vCPUs in their power-on state and boots again.  The
- * machine is held. */
-static bool reset(struct machine *m, GError **error)
-{
-    list_for_each(link, &m->devices)
-    {
-        struct device *d = device_of(link);
-
-        g_mutex_lock(&d->lock);
-        if (d->class->reset)
-            d->class->reset(d);
-        g_mutex_unlock(&d->lock);
-    }
-    irq_state_set(m, m->irq_initial);
-    for (unsigned i = 0; i < m->cpus; i++)
-        if (!machine_vcpu_state_set(m->vcpus[i], m->vcpus[i]->initial, error))
-            return false;
-    return boot(m, error);
-}
-
-/* Ends a stop for a reset, unless something stronger came up meanwhile. */
-static bool run_again(struct machine *m)
-{
-    g_mutex_lock(&m->stop_lock);
-    bool again = m->stop_reason == STOP_RESET;
-    if (again)
-        m->stop_requested = false;
-    g_mutex_unlock(&m->stop_lock);
-    return again;
-}
-
-static enum stop_reason stop_reason(struct machine *m)
-{
-    g_mutex_lock(&m->stop_lock);
-    enum stop_reason reason = m->stop_reason;
-    g_mutex_unlock(&m->stop_lock);
-    return reason;
-}
-
-/* On the main context, after a stop was asked for: the machine is held from then on. */
-static gboolean on_stop(gpointer data)
-{
-    struct machine *m = data;
-    GError *error = NULL;
-
-    wait_outside(m);
-    if (stop_reason(m) == STOP_RESET && !m->config->no_reboot) {
-        machine_log(m, false, "the guest resets");
-        if (!reset(m, &error)) {
-            machine_stop_error(m, "reset: %s", error->message);
-            g_clear_error(&error);
-        }
-        if (run_again(m)) {
-            release(m);
-            return G_SOURCE_REMOVE;
-        }
-    }
-    g_main_loop_quit(m->loop);
-    return G_SOURCE_REMOVE;
-}
-
-/* Has on_stop called on the main context.  Only one stop is under way at a time. */
-static void attach_stop(struct machine *m)
-{
-    GSource *source = g_idle_source_new();
-
-    g_source_set_priority(source, G_PRIORITY_DEFAULT);
-    g_source_set_callback(source, on_stop, m, NULL);
-    if (m->stop_source)
-        g_source_unref(m->stop_source);
-    m->stop_source = source;
-    g_source_attach(source, m->context);
-}
-
-/* The first request counts; but a power-off or a wish to quit is not lost behind a reset.  MESSAGE
- * becomes the machine's. */
-static void request_stop(struct machine *m, enum stop_reason reason, int status, char *message)
-{
-    g_mutex_lock(&m->stop_lock);
-    bool first = !m->stop_requested;
-    if (first || (m->stop_reason == STOP_RESET && reason != STOP_RESET)) {
-        m->stop_requested = true;
-        m->stop_reason = reason;
-        m->stop_status = status;
-        m->stop_message = g_steal_pointer(&message);
-    }
-    g_mutex_unlock(&m->stop_lock);
-    g_free(message);
-    if (first) {
-        hold(m);
-        attach_stop(m);
-    }
-}
-
-void machine_request_stop(struct machine *m, enum stop_reason reason, int status)
-{
-    request_stop(m, reason, status, NULL);
-}
-
-void machine_stop_error(struct machine *m, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    request_stop(m, STOP_ERROR, 1, g_strdup_vprintf(format, arguments));
-    va_end(arguments);
-}
-
-int machine_run(struct machine *m, GError **error)
-{
-    release(m);
-    g_main_loop_run(m->loop);
-    if (m->stop_reason == STOP_ERROR)
-        g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_GUEST, "%s",
-                    m->stop_message ? m->stop_message : "the machine stopped with an error");
-    return m->stop_reason == STOP_ERROR ? 1 : m->stop_status;
-}
-
-void machine_power_button(struct machine *m)
-{
-    pm_power_button(m->pm);
 }

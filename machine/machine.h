@@ -42,11 +42,13 @@ struct machine_config {
     unsigned cpus;
     char *cpu_model; /* as --cpu; NULL for the default */
     enum engine_choice engine;
-    GPtrArray *disks; /* of struct disk_config */
-    GPtrArray *nets;  /* of char *: "user,forward=..." */
-    char *serial;     /* stdio, none, pty, unix:PATH, file:PATH */
-    char *console;    /* a virtio console, likewise; NULL: none */
-    bool pit, no_reboot, stats, verbose, test_device;
+    GPtrArray *disks;  /* of struct disk_config */
+    GPtrArray *nets;   /* of char *: "user,forward=..." */
+    char *serial;      /* stdio, none, pty, unix:PATH, file:PATH */
+    char *console;     /* a virtio console, likewise; NULL: none */
+    GPtrArray *qmp;    /* of char *: "unix:PATH", "fd:N" */
+    char *name, *uuid; /* what QMP tells of the machine; NULL when not given */
+    bool pit, no_reboot, no_shutdown, paused, stats, verbose, test_device;
 };
 void machine_config_init(struct machine_config *c);
 void machine_config_clear(struct machine_config *c);
@@ -57,7 +59,31 @@ struct ram_slot {
     uint8_t *host;
 };
 
+/* Where the machine stands in its life.  Main context. */
+enum machine_status {
+    MACHINE_PRELAUNCH, /* built or reset, and not yet let go */
+    MACHINE_RUNNING,
+    MACHINE_PAUSED,    /* by machine_suspend */
+    MACHINE_SHUT_DOWN, /* the guest ended it under no_shutdown; a reset begins anew */
+};
+
+/* What observers are told of.  For RESET and SHUTDOWN there is a reason. */
+enum machine_event {
+    MACHINE_EVENT_SHUTDOWN, /* the run ends, or under no_shutdown stands */
+    MACHINE_EVENT_RESET,
+    MACHINE_EVENT_STOP,
+    MACHINE_EVENT_RESUME,
+    MACHINE_EVENT_POWERDOWN, /* the power button was pressed */
+};
+
+/* Someone who wants to know.  Called on the main context when it has happened. */
+struct machine_observer {
+    struct list link; /* in the machine's list; list_append it, and list_remove it at the end */
+    void (*event)(struct machine_observer *o, enum machine_event event, enum stop_reason reason);
+};
+
 struct machine_vcpu;
+struct monitor;
 struct pci_host;
 struct character;
 struct address_space;
@@ -86,6 +112,14 @@ struct machine {
     struct machine_vcpu **vcpus;
     unsigned cpus;
     struct irq_state *irq_initial; /* the interrupt controllers at power-on */
+    struct monitor *monitor;       /* QMP, or NULL */
+
+    /* Of the main context's thread alone. */
+    enum machine_status status;
+    unsigned pauses; /* of machine_pause, not yet taken back */
+    struct list observers;
+    struct kvm_clock_data clock; /* the guest's clock while it stands */
+    bool clock_stands;
 
     GMutex lock; /* guards vCPUs' `outside` and quitting */
     GCond changed;
@@ -105,15 +139,24 @@ struct machine {
 struct machine *machine_new(const struct machine_config *c, GMainContext *context, GError **error);
 void machine_free(struct machine *m);
 
-/* Runs until the guest or somebody ends it, restarting at guest resets unless no_reboot is set.
+/* Runs until the guest or somebody ends it, restarting at resets unless no_reboot is set.  With
+ * `paused` set the guest waits for machine_continue; with `no_shutdown` the machine stays when the
+ * guest powers off (or resets under no_reboot), for a look at it, a reset or an end from outside.
  * Returns the process's exit status: 0 after a power-off, a debug exit's own, 1 with ERROR set. */
 int machine_run(struct machine *m, GError **error);
 
-/* Stops all vCPUs outside the guest, and device I/O; nests.  Not from a vCPU's thread. */
+/* Stops all vCPUs outside the guest, and device I/O; nests.  On the main context. */
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);
 
-/* Presses the power button. */
+/* Stops a running guest with its clock, until machine_continue; without effect on one that does not
+ * run.  On the main context. */
+void machine_suspend(struct machine *m);
+/* Lets a suspended or not yet started guest go; without effect on a running one.  False with ERROR
+ * set when it has shut down: only a reset leads on from there.  On the main context. */
+bool machine_continue(struct machine *m, GError **error);
+
+/* Presses the power button.  On the main context. */
 void machine_power_button(struct machine *m);
 
 /* The reset control register, port 0xcf9.  It lies inside the PCI configuration address register

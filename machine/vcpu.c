@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- exits ---- */
 
@@ -142,13 +143,19 @@ static exit_fn *const exit_handlers[VCPU_EXIT_REASONS] = {
     [KVM_EXIT_IRQ_WINDOW_OPEN] = exit_nothing,
 };
 
+/* The thread's own; others may read while it counts. */
+static void count_exit(struct machine_vcpu *v, unsigned reason)
+{
+    __atomic_store_n(&v->exits[reason], v->exits[reason] + 1, __ATOMIC_RELAXED);
+}
+
 static void handle_exit(struct machine_vcpu *v)
 {
     unsigned reason = v->run->exit_reason;
     exit_fn *handler = reason < VCPU_EXIT_REASONS ? exit_handlers[reason] : NULL;
 
     if (reason < VCPU_EXIT_REASONS)
-        v->exits[reason]++;
+        count_exit(v, reason);
     if (handler)
         handler(v);
     else
@@ -206,7 +213,7 @@ static void run_guest(struct machine_vcpu *v)
             access_pending =
                 v->run->exit_reason == KVM_EXIT_IO || v->run->exit_reason == KVM_EXIT_MMIO;
         } else if (result == -EINTR) {
-            v->exits[KVM_EXIT_INTR]++;
+            count_exit(v, KVM_EXIT_INTR);
         } else if (result != -EAGAIN) {
             machine_stop_error(m, "vCPU %u: KVM_RUN: %s", v->index, g_strerror((int)-result));
         }
@@ -237,6 +244,7 @@ static void *machine_vcpu_thread(void *data)
     snprintf(name, sizeof name, "vcpu%u", v->index);
     pthread_setname_np(pthread_self(), name);
     block_signals();
+    v->tid = gettid(); /* seen by others once this is outside */
     if (wait_while_held(v))
         run_guest(v);
     return NULL;
@@ -252,6 +260,7 @@ bool machine_vcpu_start(struct machine_vcpu *v, GError **error)
         return false;
     }
     v->started = true;
+    machine_vcpu_wait_outside(v);
     return true;
 }
 

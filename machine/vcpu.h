@@ -20,10 +20,11 @@ struct machine_vcpu {
     struct engine_file *file;
     struct kvm_run *run;
     pthread_t thread;
+    pid_t tid; /* the thread's number; set by machine_vcpu_start */
     bool started;
     bool outside;                       /* guarded by machine->lock */
     struct machine_vcpu_state *initial; /* as it was at power-on */
-    uint64_t exits[VCPU_EXIT_REASONS];  /* by KVM_EXIT_*; the thread's own while it runs */
+    uint64_t exits[VCPU_EXIT_REASONS];  /* by KVM_EXIT_*; read it atomically */
 };
 
 /* Creates vCPU INDEX with the machine's CPU model; no thread yet.  NULL with ERROR set. */

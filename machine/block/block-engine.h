@@ -35,7 +35,9 @@ struct block_image {
     int fd;
     int event_fd; /* signalled by the engine when steps have finished */
     uint64_t size;
-    uint8_t *zeroes; /* a piece of them */
+    bool readonly;
+    struct block_statistics statistics; /* written on the image's thread; atomically */
+    uint8_t *zeroes;                    /* a piece of them */
 };
 
 /* R's present step. */

@@ -110,6 +110,7 @@ struct block_image *block_open(const char *path, bool readonly, enum block_engin
 {
     struct block_image *b = g_new0(struct block_image, 1);
     b->path = g_strdup(path);
+    b->readonly = readonly;
     b->zeroes = g_malloc0(ZEROES_SIZE);
     b->fd = b->event_fd = -1;
     if (open_file(b, readonly, error) && open_engine(b, engine, error))
@@ -252,20 +253,69 @@ static bool next_step(struct block_request *r, int64_t result, int *final)
     return false;
 }
 
+/* Adds to a counter that others read meanwhile; one thread adds. */
+static void add(uint64_t *counter, uint64_t value)
+{
+    __atomic_store_n(counter, *counter + value, __ATOMIC_RELAXED);
+}
+
+/* Counts R, which ended with RESULT. */
+static void count(struct block_image *b, const struct block_request *r, int result)
+{
+    struct block_count *c = &b->statistics.count[r->operation];
+    uint64_t end = r->offset + r->length, highest = b->statistics.highest_write;
+    bool writes = r->operation == BLOCK_WRITE || r->operation == BLOCK_WRITE_ZEROES;
+
+    add(&c->time_ns, (uint64_t)(g_get_monotonic_time() - r->start_us) * 1000);
+    if (result < 0) {
+        add(&c->failed, 1);
+        return;
+    }
+    add(&c->done, 1);
+    add(&c->bytes, r->operation == BLOCK_FLUSH ? 0 : r->length);
+    if (writes && end > highest)
+        add(&b->statistics.highest_write, end - highest);
+}
+
+void block_get_statistics(struct block_image *b, struct block_statistics *to)
+{
+    const uint64_t *from = (const uint64_t *)&b->statistics;
+    uint64_t *copy = (uint64_t *)to;
+
+    _Static_assert(sizeof *to % sizeof *copy == 0, "counters only");
+    for (size_t i = 0; i < sizeof *to / sizeof *copy; i++)
+        copy[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+bool block_readonly(const struct block_image *b)
+{
+    return b->readonly;
+}
+
+uint64_t block_allocated(const struct block_image *b)
+{
+    struct stat s;
+
+    return fstat(b->fd, &s) == 0 ? (uint64_t)s.st_blocks * 512 : 0;
+}
+
 void block_submit(struct block_image *b, struct block_request *r)
 {
     r->progress = 0;
     r->step = 0;
+    r->start_us = g_get_monotonic_time();
     b->operations->submit(b, r);
 }
 
 void block_step_done(struct block_image *b, struct block_request *r, int64_t result)
 {
     int final;
-    if (next_step(r, result, &final))
+    if (next_step(r, result, &final)) {
         b->operations->submit(b, r);
-    else
-        r->done(r, final);
+        return;
+    }
+    count(b, r, final);
+    r->done(r, final);
 }
 
 void block_start(struct block_image *b)

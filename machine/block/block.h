@@ -41,6 +41,7 @@ struct block_request {
     /* The image's own. */
     struct block_request *next;
     uint64_t progress;
+    int64_t start_us;
     uint8_t step;
     int result;
     struct iovec zeroes;
@@ -68,5 +69,25 @@ void block_start(struct block_image *b);
 int block_event_fd(const struct block_image *b);
 /* Calls the callbacks of finished requests, and starts what continues after a short transfer. */
 void block_reap(struct block_image *b);
+
+/* ---- statistics ---- */
+
+#define BLOCK_OPERATIONS (BLOCK_WRITE_ZEROES + 1)
+
+/* What requests of one operation did since the image was opened. */
+struct block_count {
+    uint64_t done, failed;
+    uint64_t bytes;   /* of those that did not fail */
+    uint64_t time_ns; /* from submission to end, added up */
+};
+struct block_statistics {
+    struct block_count count[BLOCK_OPERATIONS]; /* by enum block_operation */
+    uint64_t highest_write;                     /* end of the farthest write, bytes */
+};
+/* Takes the counters; any thread. */
+void block_get_statistics(struct block_image *b, struct block_statistics *to);
+bool block_readonly(const struct block_image *b);
+/* Bytes that the host's file system has allocated to the image; 0 when it does not tell. */
+uint64_t block_allocated(const struct block_image *b);
 
 #endif

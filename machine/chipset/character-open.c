@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Opening the back-ends of --serial: pty, unix socket, file, none. */
 #include "character-private.h"
+#include "machine/listen.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -59,6 +58,7 @@ static bool open_pty(struct character *c, GError **error)
         cfmakeraw(&raw);
         tcsetattr(fd, TCSANOW, &raw);
     }
+    c->pty = g_strdup(name);
     g_printerr("trapeze: %s on %s\n", strcmp(c->flag, "serial") ? c->flag : "serial port", name);
     c->timer = g_timeout_source_new(PTY_POLL_MS);
     g_source_set_callback(c->timer, on_pty_timer, c, NULL);
@@ -87,44 +87,14 @@ static gboolean on_client(gint fd, GIOCondition condition, gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* Removes a socket that a dead process left; one that answers stays, and so does another file,
- * which refuses connections too. */
-static void remove_stale(const struct sockaddr_un *address)
-{
-    struct stat s;
-
-    if (lstat(address->sun_path, &s) || !S_ISSOCK(s.st_mode))
-        return;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    if (connect(fd, (const struct sockaddr *)address, sizeof *address) && errno == ECONNREFUSED)
-        unlink(address->sun_path);
-    close(fd);
-}
-
 static bool open_unix(struct character *c, const char *path, GError **error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return fail(error, c, "give a shorter path");
-    }
-    strcpy(address.sun_path, path);
-    remove_stale(&address);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return fail(error, c, "");
-    if (bind(fd, (struct sockaddr *)&address, sizeof address)) {
-        fail(error, c, errno == EADDRINUSE ? "something else uses this path" : "");
-        close(fd);
+    c->listener = listen_unix(path, 0777, error);
+    if (c->listener < 0) {
+        g_prefix_error(error, "--%s %s: ", c->flag, c->spec);
         return false;
     }
-    c->listener = fd; /* from here on the path is ours to remove */
-    if (listen(fd, 1))
-        return fail(error, c, "");
-    c->listen_source = character_watch(c, fd, G_IO_IN, on_client);
+    c->listen_source = character_watch(c, c->listener, G_IO_IN, on_client);
     return true;
 }
 

@@ -9,6 +9,7 @@ struct character {
     struct machine *machine;
     const char *flag; /* that the back-end was given with */
     char *spec;
+    char *pty;   /* the other side's path, of a pty */
     GMutex lock; /* guards the fields below; not held in calls of the client */
     struct character_client client;
     int in, out;      /* descriptors; -1 while there is none.  They may be the same */

@@ -244,6 +244,15 @@ struct character *character_new(struct machine *m, const char *flag, const char 
     return c;
 }
 
+char *character_filename(const struct character *c)
+{
+    if (c->pty)
+        return g_strdup_printf("pty:%s", c->pty);
+    if (c->listener >= 0)
+        return g_strdup_printf("%s,server=on", c->spec);
+    return g_strdup(strcmp(c->spec, "none") ? c->spec : "null");
+}
+
 /* Gives a slow reader a moment for the last words of the guest. */
 static void last_flush(struct character *c)
 {
@@ -275,5 +284,6 @@ void character_free(struct character *c)
     g_byte_array_unref(c->input);
     g_mutex_clear(&c->lock);
     g_free(c->spec);
+    g_free(c->pty);
     g_free(c);
 }

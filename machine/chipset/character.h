@@ -37,6 +37,10 @@ struct character *character_new(struct machine *m, const char *flag, const char 
 /* Puts everything back as it was (the terminal's modes), after sending what is still queued. */
 void character_free(struct character *c);
 
+/* What the back-end is, as QMP names it: "pty:/dev/pts/3", "unix:PATH,server=on", "file:PATH",
+ * "stdio", "null"; g_free. */
+char *character_filename(const struct character *c);
+
 /* Attaches the one client.  Input before that waits. */
 void character_connect(struct character *c, const struct character_client *client);
 /* Says that the client has room again after it had none.  Any thread. */

@@ -33,6 +33,7 @@ struct pm {
     struct region region;
     GSource *timer;
     int64_t start_us;  /* monotonic time at which the PM timer was 0 */
+    int64_t paused_us; /* monotonic time at which it stopped; 0 while it runs */
     uint64_t last_msb; /* the timer's bit 23 that the status knows of, counted on */
     uint16_t status, enable, control;
     uint8_t gpe[PM_GPE0_LENGTH];
@@ -46,7 +47,8 @@ static struct pm *pm(struct device *d)
 
 static uint64_t ticks(const struct pm *p)
 {
-    uint64_t us = (uint64_t)(g_get_monotonic_time() - p->start_us);
+    int64_t now = p->paused_us ? p->paused_us : g_get_monotonic_time();
+    uint64_t us = (uint64_t)(now - p->start_us);
 
     return us / 1000000 * TIMER_HZ + us % 1000000 * TIMER_HZ / 1000000;
 }
@@ -63,7 +65,7 @@ static void update(struct pm *p)
     if (level != p->line)
         irq_set(p->device.machine, IRQ_SCI, level);
     p->line = level;
-    if (p->enable & STATUS_TIMER)
+    if (p->enable & STATUS_TIMER && !p->paused_us)
         next = p->start_us + (int64_t)(((msb + 1) * TIMER_MSB * 1000000) / TIMER_HZ) + 1;
     g_source_set_ready_time(p->timer, next);
 }
@@ -205,6 +207,27 @@ static int pm_loaded(struct device *d, GError **error)
     return 0;
 }
 
+/* The timer is the guest's clock, which stands while the guest does. */
+static void pm_pause(struct device *d)
+{
+    struct pm *p = pm(d);
+
+    g_mutex_lock(&d->lock);
+    p->paused_us = g_get_monotonic_time();
+    g_mutex_unlock(&d->lock);
+}
+
+static void pm_resume(struct device *d)
+{
+    struct pm *p = pm(d);
+
+    g_mutex_lock(&d->lock);
+    p->start_us += g_get_monotonic_time() - p->paused_us;
+    p->paused_us = 0;
+    update(p);
+    g_mutex_unlock(&d->lock);
+}
+
 static void pm_free(struct device *d)
 {
     struct pm *p = pm(d);
@@ -227,6 +250,8 @@ static const struct device_class pm_class = {
     .field_count = ARRAY_SIZE(pm_fields),
     .reset = pm_reset,
     .loaded = pm_loaded,
+    .pause = pm_pause,
+    .resume = pm_resume,
     .free = pm_free,
 };
 

@@ -425,6 +425,13 @@ static const struct device_class blk_class = {
     .free = blk_free,
 };
 
+struct block_image *virtio_blk_image(struct device *d)
+{
+    if (d->class != &blk_class)
+        return NULL;
+    return container_of(d, struct virtio_blk, virtio.pci.device)->image;
+}
+
 static const struct virtio_ops blk_ops = {
     .type = VIRTIO_ID_BLOCK,
     .pci_class = 0x0100,

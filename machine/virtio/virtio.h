@@ -29,6 +29,9 @@ struct device *virtio_blk_new(struct machine *m, const char *id, const struct vi
 /* Takes over the image's present size after it grew or shrank, and tells the guest. */
 bool virtio_blk_resized(struct device *d, GError **error);
 
+/* The image behind D, which is the device's; NULL when D is no disk. */
+struct block_image *virtio_blk_image(struct device *d);
+
 /* A network interface (5.1).  SPEC is the argument of --net but "none": "user" with options, as
  * machine/net/net.h says, and optionally "mac=XX:XX:XX:XX:XX:XX"; without it the address is derived
  * from the PCI slot. */

@@ -88,6 +88,21 @@ BAD_RUNS = {
                                     ["--serial", "long"]),
     "serial without a path": (["--kernel", "{kernel}", "--serial", "file:"], ["--serial"]),
     "unknown engine": (["--kernel", "{kernel}", "--engine", "warp"], ["--engine", "warp"]),
+    "unknown QMP address": (["--kernel", "{kernel}", "--qmp", "tcp:4444"], ["--qmp", "tcp:4444"]),
+    "QMP without a path": (["--kernel", "{kernel}", "--qmp", "unix:"], ["--qmp", "PATH"]),
+    "QMP as a client": (["--kernel", "{kernel}", "--qmp", "unix:/tmp/q,server=off"],
+                        ["--qmp", "server=on"]),
+    "QMP socket in no folder": (["--kernel", "{kernel}", "--qmp", "unix:{missing}/q"],
+                                ["--qmp", "{missing}/q"]),
+    "QMP socket over a file": (["--kernel", "{kernel}", "--qmp", "unix:{text}"],
+                               ["--qmp", "{text}"]),
+    "QMP on a descriptor that is no socket": (["--kernel", "{kernel}", "--qmp", "fd:9"],
+                                              ["--qmp", "fd:9"]),
+    "QMP on standard error": (["--kernel", "{kernel}", "--qmp", "fd:2"], ["--qmp", "fd:2"]),
+    "bad UUID": (["--kernel", "{kernel}", "--uuid", "17"], ["--uuid", "17"]),
+    "empty name": (["--kernel", "{kernel}", "--name", ""], ["--name"]),
+    "pidfile in no folder": (["--kernel", "{kernel}", "--pidfile", "{missing}/pid"],
+                             ["--pidfile", "{missing}/pid"]),
     "bad PIT": (["--kernel", "{kernel}", "--pit", "maybe"], ["--pit", "maybe"]),
 }
 
@@ -181,7 +196,8 @@ def test_help_of_run_names_every_flag(trapeze, arguments):
     done = run_program(trapeze, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     for flag in ["kernel", "initrd", "append", "memory", "cpus", "disk", "net", "serial", "engine",
-                 "cpu", "pit", "no-reboot", "stats", "verbose"]:
+                 "cpu", "pit", "qmp", "paused", "name", "uuid", "pidfile", "no-reboot", "no-shutdown",
+                  "stats", "verbose"]:
         assert re.search(rf"(?m)^ +--{flag}\b", done.stdout), flag
     assert "Ctrl-A x" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100

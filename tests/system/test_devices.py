@@ -14,6 +14,7 @@ import urllib.request
 import pytest
 
 from console import BOOT_SECONDS, COMMAND_SECONDS, Guest
+from qmp import Qmp
 
 MEBI = 1 << 20
 FULL_DISK = 32 * MEBI  # of which its file system has room for a part
@@ -68,10 +69,11 @@ def shared(trapeze, linux, tmp_path_factory):
         with Guest(trapeze, *linux(), "--engine", "software", "--cpus", 2,
                    "--disk", s.disks[0], "--disk", f"{s.disks[1]},readonly", "--disk", s.disks[2],
                    "--net", f"user,forward=tcp:127.0.0.1:{s.port}-:{GUEST_PORT}",
-                   "--console", f"file:{s.virtio_console}",
+                   "--console", f"file:{s.virtio_console}", "--qmp", f"unix:{folder}/qmp",
                    log=folder / "console.log") as s.guest:
             s.guest.shell()
-            yield s
+            with Qmp(folder / "qmp") as s.qmp:
+                yield s
 
 
 @pytest.fixture
@@ -108,6 +110,24 @@ def test_disk_sizes(shared, guest):
     for name, path in zip(["vda", "vdb", "vdc"], shared.disks):
         assert int(guest.run(f"cat /sys/block/{name}/size")) * 512 == path.stat().st_size
     assert [guest.run(f"cat /sys/block/{name}/ro") for name in ["vda", "vdb", "vdc"]] == list("010")
+
+
+def test_statistics_by_qmp(shared, guest):
+    def counts():
+        return shared.qmp.execute("query-blockstats")[0]["stats"]
+
+    guest.run("sync; echo 3 >/proc/sys/vm/drop_caches")
+    before = counts()
+    guest.run("dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=fsync")
+    guest.run("echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda of=/dev/null bs=64k count=8")
+    now = counts()
+    assert now["wr_bytes"] - before["wr_bytes"] == MEBI
+    assert now["wr_highest_offset"] >= MEBI
+    assert now["rd_bytes"] - before["rd_bytes"] >= MEBI / 2
+    for name in ["wr_operations", "rd_operations", "flush_operations", "wr_total_time_ns",
+                 "rd_total_time_ns"]:
+        assert now[name] > before[name], name
+    assert now["failed_wr_operations"] == 0
 
 
 def test_written_data_is_in_the_host_file(shared, guest):
@@ -168,6 +188,7 @@ def test_full_host_disk(shared, guest):
     warnings = shared.guest.stderr()[len(before):].splitlines()
     about = [line for line in warnings if str(shared.disks[2]) in line]
     assert about, warnings
+    assert shared.qmp.execute("query-blockstats")[2]["stats"]["failed_wr_operations"] > 0
     assert all(re.match(r"trapeze: warning: ", line) for line in about)
     assert any("No space left" in line for line in about)
     assert len(about) <= 10, "a flood of warnings"

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A guest of the tests: says on the first serial port what the boot loader told it, and does what the
- * words of its command line ask, in their order.
+ * A guest of the tests: says on the first serial port what the boot loader told it, and does what
+ * the words of its command line ask, in their order.
  *
  *   info     the multiboot information: memory, memory map, modules with their contents
  *   bss      whether the .bss section came zeroed
  *   echo     sends back what comes in, until a `q`
  *   hang     waits for ever, with interrupts off
+ *   count    says one number after the other for ever
+ *   off      powers off by ACPI's S5
  *   reset    resets by port 0xcf9;  keyboard: by the i8042;  triple: by a triple fault
  *   exit=N   writes N to the debug-exit port
  */
@@ -15,6 +17,10 @@
 
 #define COM1       0x3f8
 #define DEBUG_EXIT 0xf4
+
+#define PM1_CONTROL   0x604
+#define SLEEP_ENABLE  0x2000
+#define SLEEP_TYPE_S5 (5 << 10)
 
 struct info {
     uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4];
@@ -41,6 +47,11 @@ static void outb(uint16_t port, uint8_t value)
 static void outl(uint16_t port, uint32_t value)
 {
     __asm__ volatile("outl %0, %1" ::"a"(value), "Nd"(port));
+}
+
+static void outw(uint16_t port, uint16_t value)
+{
+    __asm__ volatile("outw %0, %1" ::"a"(value), "Nd"(port));
 }
 
 static _Noreturn void stop(void)
@@ -169,6 +180,20 @@ static void hang(void)
         __asm__ volatile("pause");
 }
 
+static void count(void)
+{
+    for (uint32_t i = 0;; i++) {
+        field("count ", i);
+        text("\n");
+    }
+}
+
+static _Noreturn void power_off(void)
+{
+    outw(PM1_CONTROL, SLEEP_ENABLE | SLEEP_TYPE_S5);
+    stop();
+}
+
 static uint32_t number(const char *s)
 {
     uint32_t value = 0;
@@ -204,6 +229,10 @@ static void obey(const char *word, const struct info *info)
         echo();
     else if (after(word, "hang"))
         hang();
+    else if (after(word, "count"))
+        count();
+    else if (after(word, "off"))
+        power_off();
     else if (after(word, "reset"))
         end_by(0xcf9, 6);
     else if (after(word, "keyboard"))
