@@ -79,6 +79,7 @@ static const struct supported_bit supported_bits[] = {
     ON(7, 0, ECX, 8, GFNI),
     ON(7, 0, ECX, 9, VAES),
     ON(7, 0, ECX, 10, VPCLMULQDQ),
+    ON(7, 0, ECX, 16, BASE), /* 5-level paging */
     ON(7, 0, ECX, 22, RDPID),
     ON(7, 0, EDX, 4, BASE),  /* FSRM */
     ON(7, 0, EDX, 29, BASE), /* ARCH_CAPABILITIES */
@@ -203,7 +204,7 @@ static void add_extended(struct system *s)
     uint32_t bits = e->eax & 0xff;
     /* The MMU walks up to 52 bits; 48 leave room for what firmware does with the top. */
     s->phys_bits = bits < 36 ? 36 : bits > 48 ? 48 : bits;
-    e->eax = s->phys_bits | 48 << 8;
+    e->eax = s->phys_bits | 57 << 8;
     e->ebx = e->ecx = e->edx = 0;
 }
 

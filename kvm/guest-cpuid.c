@@ -12,6 +12,9 @@
 const struct cpuid_bit cpuid_x2apic = {1, 0, CPUID_ECX, 21};
 const struct cpuid_bit cpuid_tsc_deadline = {1, 0, CPUID_ECX, 24};
 const struct cpuid_bit cpuid_mwait = {1, 0, CPUID_ECX, 3};
+static const struct cpuid_bit cpuid_invpcid = {7, 0, CPUID_EBX, 10};
+static const struct cpuid_bit cpuid_rdpid = {7, 0, CPUID_ECX, 22};
+static const struct cpuid_bit cpuid_rdtscp = {0x80000001, 0, CPUID_EDX, 27};
 const struct cpuid_bit cpuid_mtrr = {1, 0, CPUID_EDX, 12};
 const struct cpuid_bit cpuid_tsc_adjust = {7, 0, CPUID_EBX, 1};
 const struct cpuid_bit cpuid_arch_capabilities = {7, 0, CPUID_EDX, 29};
@@ -27,6 +30,7 @@ static const struct {
         {CR4_PCIDE, {1, 0, CPUID_ECX, 17}},   {CR4_OSXSAVE, {1, 0, CPUID_ECX, 26}},
         {CR4_FSGSBASE, {7, 0, CPUID_EBX, 0}}, {CR4_SMEP, {7, 0, CPUID_EBX, 7}},
         {CR4_SMAP, {7, 0, CPUID_EBX, 20}},    {CR4_UMIP, {7, 0, CPUID_ECX, 2}},
+        {CR4_LA57, {7, 0, CPUID_ECX, 16}},
 },
   efer_bits[] = {
       {EFER_SCE, {0x80000001, 0, CPUID_EDX, 11}},
@@ -37,7 +41,8 @@ static const struct {
     (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |      \
      CR4_OSFXSR | CR4_OSXMMEXCPT)
 #define CR4_KNOWN                                                                                  \
-    (CR4_ALWAYS | CR4_PCIDE | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_UMIP)
+    (CR4_ALWAYS | CR4_PCIDE | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_UMIP |        \
+     CR4_LA57)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
 /* ---------------------------------------------------------------- lookup */
@@ -161,6 +166,19 @@ int cpuid_exit(struct vcpu *v)
 
 /* ---------------------------------------------------------------- consequences */
 
+/* Instructions that are #UD where CPUID does not have them. */
+static void apply_controls(struct vcpu *v)
+{
+    uint32_t *controls = &v->processor->vmcs.cpu_based_controls2;
+    *controls |= CPU2_ENABLE_RDTSCP | CPU2_ENABLE_INVPCID;
+    if (!v->cpuid_count)
+        return;
+    if (!cpuid_has(v, &cpuid_rdtscp) && !cpuid_has(v, &cpuid_rdpid))
+        *controls &= ~CPU2_ENABLE_RDTSCP;
+    if (!cpuid_has(v, &cpuid_invpcid))
+        *controls &= ~CPU2_ENABLE_INVPCID;
+}
+
 void cpuid_apply(struct vcpu *v)
 {
     struct processor *p = v->processor;
@@ -176,6 +194,7 @@ void cpuid_apply(struct vcpu *v)
         if (cpuid_has(v, &efer_bits[i].needs))
             efer |= efer_bits[i].bits;
     p->cr4_reserved = ~cr4;
+    apply_controls(v);
     p->efer_reserved = ~efer;
 
     const struct kvm_cpuid_entry2 *e = find(v, 0x80000008, 0);

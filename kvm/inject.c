@@ -219,8 +219,6 @@ void events_prepare(struct vcpu *v)
 {
     struct processor *p = v->processor;
     struct vmcs *vmcs = &p->vmcs;
-    if (v->lapic)
-        lapic_set_cr8(v->lapic, (unsigned)p->cr8);
     choose_event(v);
     uint32_t controls = CPU_HLT_EXITING | CPU_RDPMC_EXITING | CPU_MONITOR_EXITING |
                         CPU_MWAIT_EXITING | CPU_USE_MSR_BITMAPS | CPU_USE_TSC_OFFSETTING |
@@ -238,6 +236,8 @@ void events_prepare(struct vcpu *v)
 void events_finish(struct vcpu *v)
 {
     struct vmcs *vmcs = &v->processor->vmcs;
+    if (v->lapic) /* the guest may have written CR8, and read TPR next */
+        lapic_set_cr8(v->lapic, (unsigned)v->processor->cr8);
     if (vmcs->entry_interruption_info & INTR_INFO_VALID) {
         vmcs->entry_interruption_info = 0; /* not delivered: as it was */
         v->delivering = DELIVER_NOTHING;
@@ -284,6 +284,14 @@ void events_finish(struct vcpu *v)
     }
 }
 
+void events_take_nmis(struct vcpu *v)
+{
+    bool busy = v->nmi_injected || v->processor->interruptibility & BLOCKING_BY_NMI;
+    unsigned limit = busy ? 1 : 2, sent = atomic_exchange(&v->nmis_sent, 0);
+    if (v->nmi_pending < limit)
+        v->nmi_pending = sent < limit - v->nmi_pending ? v->nmi_pending + sent : limit;
+}
+
 /* ---------------------------------------------------------------- KVM_GET/SET_VCPU_EVENTS */
 
 void events_get(struct vcpu *v, struct kvm_vcpu_events *e)
@@ -291,8 +299,7 @@ void events_get(struct vcpu *v, struct kvm_vcpu_events *e)
     struct vm *vm = v->vm;
     uint32_t i = v->processor->interruptibility;
     uint32_t requests = atomic_fetch_and(&v->requests, ~VCPU_REQUEST_NMI);
-    if (requests & VCPU_REQUEST_NMI && v->nmi_pending < 2)
-        v->nmi_pending++;
+    events_take_nmis(v);
     memset(e, 0, sizeof(*e));
     /* Programs that do not know payloads see an exception as injected, its payload applied. */
     if (!vm->exception_payload && v->exception.pending)

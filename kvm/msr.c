@@ -105,8 +105,12 @@ static const struct kept_msr *find_kept(uint32_t index)
     return NULL;
 }
 
-static bool is_empty(uint32_t index)
+static bool is_empty(const struct vcpu *v, uint32_t index)
 {
+    /* AMD's four first performance counters and their selectors have no CPUID bit: they count
+     * nothing. */
+    if (index >= MSR_K7_EVNTSEL0 && index <= MSR_K7_PERFCTR3)
+        return v->processor->amd;
     for (size_t i = 0; i < ARRAY_SIZE(empty_msrs); i++)
         if (empty_msrs[i] == index)
             return true;
@@ -262,7 +266,7 @@ int msr_get(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
     int r = mce_get_msr(v, index, value, host);
     if (r == -ENOENT)
         r = processor_get_msr(v->processor, index, value);
-    if (r == -ENOENT && is_empty(index)) {
+    if (r == -ENOENT && is_empty(v, index)) {
         *value = 0;
         r = 0;
     }
@@ -340,7 +344,7 @@ int msr_set(struct vcpu *v, uint32_t index, uint64_t value, bool host)
     int r = mce_set_msr(v, index, value, host);
     if (r == -ENOENT)
         r = processor_set_msr(v->processor, index, value);
-    return r == -ENOENT && is_empty(index) ? 0 : r;
+    return r == -ENOENT && is_empty(v, index) ? 0 : r;
 }
 
 /* ---------------------------------------------------------------- lists for user space */

@@ -25,6 +25,8 @@
 #define MSR_IA32_TSC_DEADLINE      0x6e0
 #define MSR_X2APIC_FIRST           0x800
 #define MSR_X2APIC_LAST            0x8ff
+#define MSR_K7_EVNTSEL0            0xc0010000
+#define MSR_K7_PERFCTR3            0xc0010007
 #define MSR_K7_HWCR                0xc0010015
 #define MSR_AMD64_DE_CFG           0xc0011029
 

@@ -36,12 +36,8 @@ static int take_requests(struct vcpu *v)
         return 0;
     vcpu_accept_signals(v);
     uint32_t r = atomic_fetch_and(&v->requests, VCPU_REQUEST_INIT | VCPU_REQUEST_SIPI);
-    if (r & VCPU_REQUEST_NMI) {
-        /* One NMI is kept besides the one being handled. */
-        bool busy = v->nmi_injected || v->processor->interruptibility & BLOCKING_BY_NMI;
-        if (v->nmi_pending < (busy ? 1u : 2u))
-            v->nmi_pending++;
-    }
+    if (r & VCPU_REQUEST_NMI)
+        events_take_nmis(v);
     if (r & VCPU_REQUEST_UNHALT)
         v->unhalted = true;
     if (r & VCPU_REQUEST_CLOCK)

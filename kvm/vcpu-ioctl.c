@@ -124,7 +124,7 @@ static long do_set_vapic_addr(struct ioctl_call *c)
 
 static long do_nmi(struct ioctl_call *c)
 {
-    vcpu_request(c->vcpu, VCPU_REQUEST_NMI);
+    vcpu_send_nmi(c->vcpu);
     return 0;
 }
 

@@ -51,7 +51,7 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned id)
     }
     /* A vCPU that waits for a lock in a PAUSE loop lets others run: they may hold the lock and have
      * no core. */
-    v->processor->vmcs.cpu_based_controls2 = CPU2_PAUSE_LOOP_EXITING;
+    v->processor->vmcs.cpu_based_controls2 |= CPU2_PAUSE_LOOP_EXITING;
     v->processor->vmcs.ple_gap = PAUSE_LOOP_GAP;
     v->processor->vmcs.ple_window = PAUSE_LOOP_WINDOW;
     tsc_init(v);
@@ -116,9 +116,15 @@ static void service_kick(void *vcpu)
     vcpu_request(vcpu, VCPU_REQUEST_EVENT);
 }
 
+void vcpu_send_nmi(struct vcpu *v)
+{
+    atomic_fetch_add(&v->nmis_sent, 1);
+    vcpu_request(v, VCPU_REQUEST_NMI);
+}
+
 static void service_nmi(void *vcpu)
 {
-    vcpu_request(vcpu, VCPU_REQUEST_NMI);
+    vcpu_send_nmi(vcpu);
 }
 
 /* System management mode is not offered, so its interrupt goes nowhere. */

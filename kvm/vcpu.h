@@ -14,7 +14,7 @@
 
 /* Requests. */
 #define VCPU_REQUEST_EVENT  0x01u /* an interrupt may have become deliverable: look again */
-#define VCPU_REQUEST_NMI    0x02u
+#define VCPU_REQUEST_NMI    0x02u /* how many: nmis_sent */
 #define VCPU_REQUEST_INIT   0x04u
 #define VCPU_REQUEST_SIPI   0x08u /* vector in sipi_vector */
 #define VCPU_REQUEST_CLOCK  0x10u /* write the kvmclock page anew */
@@ -59,6 +59,7 @@ struct vcpu {
     _Atomic uint32_t requests; /* VCPU_REQUEST_*; also the futex that a halted vCPU waits on */
     _Atomic uint32_t blocked;  /* 1: waiting on it */
     _Atomic uint32_t sipi_vector;
+    _Atomic unsigned nmis_sent; /* and not yet taken over into nmi_pending */
 
     struct kvm_run *run; /* mapped at first use; see vm->run_fd */
     uint8_t *pio_data;   /* the page after it */
@@ -110,6 +111,8 @@ int vcpu_map_run(struct vcpu *v);
 
 /* Sets REQUESTS and makes the vCPU see them.  Any thread; async-signal-safe. */
 void vcpu_request(struct vcpu *v, uint32_t requests);
+/* Sends one NMI, likewise. */
+void vcpu_send_nmi(struct vcpu *v);
 /* What irqchip/ asks of vCPUs. */
 extern const struct irqchip_services vcpu_services;
 bool vcpu_is_bsp(const struct vcpu *v);
@@ -146,6 +149,8 @@ static inline void queue_gp(struct vcpu *v)
 }
 /* True when RFLAGS.IF and the interruptibility state let an interrupt in. */
 bool interrupt_allowed(const struct vcpu *v);
+/* Makes the NMIs that other threads sent pending: one is kept besides the one being handled. */
+void events_take_nmis(struct vcpu *v);
 /* True when something would wake the vCPU from HLT. */
 bool vcpu_has_event(struct vcpu *v);
 /* Chooses the event of the next entry and the window exits that others wait for. */

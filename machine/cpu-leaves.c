@@ -196,6 +196,16 @@ static void put_brand(struct kvm_cpuid2 *list, const char *brand)
 /* AMD's extended leaf repeats these bits of leaf 1's EDX. */
 #define AMD_REPEATED 0x0183f3ffu
 
+void cpu_leaves_set_linear_bits(struct kvm_cpuid2 *list)
+{
+    const struct kvm_cpuid_entry2 *seven = cpu_leaves_find(list, 7, 0);
+    struct kvm_cpuid_entry2 *e = cpu_leaves_entry(list, LEAF_EXTENDED + 8, 0);
+    bool la57 = seven && seven->ecx >> 16 & 1;
+
+    if (e)
+        e->eax = (e->eax & ~0xff00u) | (la57 ? 57u : 48u) << 8;
+}
+
 struct kvm_cpuid2 *cpu_leaves_build(const struct cpu_leaves_config *c)
 {
     struct kvm_cpuid2 *list = cpu_leaves_new();
@@ -213,9 +223,10 @@ struct kvm_cpuid2 *cpu_leaves_build(const struct cpu_leaves_config *c)
     put_brand(list, c->brand);
     if (amd)
         put_amd_caches(list);
-    put(list, LEAF_EXTENDED + 8, 0, c->phys_bits | 48 << 8, 0, 0, 0);
+    put(list, LEAF_EXTENDED + 8, 0, c->phys_bits, 0, 0, 0);
     put_xsave(list, c);
     put_features(list, c->feature);
+    cpu_leaves_set_linear_bits(list);
     struct kvm_cpuid_entry2 *extended = cpu_leaves_entry(list, LEAF_EXTENDED + 1, 0);
     const struct kvm_cpuid_entry2 *one = cpu_leaves_find(list, 1, 0);
     if (amd && extended) {

@@ -30,6 +30,8 @@ uint32_t *cpu_leaves_register(struct kvm_cpuid_entry2 *e, enum cpuid_register re
 
 /* Makes a named model's leaves. */
 struct kvm_cpuid2 *cpu_leaves_build(const struct cpu_leaves_config *c);
+/* Sets the width of linear addresses, which follows from 5-level paging. */
+void cpu_leaves_set_linear_bits(struct kvm_cpuid2 *list);
 /* Writes what differs between vCPUs, and the topology: CPUS cores in one package, no threads. */
 void cpu_leaves_set_topology(struct kvm_cpuid2 *list, unsigned cpus, unsigned index);
 

@@ -308,6 +308,7 @@ static struct kvm_cpuid2 *host_leaves(const struct cpu_model *c, const struct kv
     e = cpu_leaves_entry(list, 0x80000008, 0);
     if (e && c->phys_bits)
         e->eax = (e->eax & ~0xffu) | c->phys_bits;
+    cpu_leaves_set_linear_bits(list);
     for (unsigned i = 0; i < 2 && c->vendor[0]; i++) {
         e = cpu_leaves_entry(list, i ? 0x80000000 : 0, 0);
         if (!e)

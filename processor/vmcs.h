@@ -110,9 +110,11 @@ const char *exit_reason_name(unsigned reason);
 #define CPU_PAUSE_EXITING            BIT(30)
 /* Secondary processor-based controls. */
 #define CPU2_DESCRIPTOR_TABLE_EXITING BIT(2)
+#define CPU2_ENABLE_RDTSCP            BIT(3) /* and RDPID: else they raise #UD */
 #define CPU2_WBINVD_EXITING           BIT(6)
 #define CPU2_PAUSE_LOOP_EXITING       BIT(10)
 #define CPU2_RDRAND_EXITING           BIT(11)
+#define CPU2_ENABLE_INVPCID           BIT(12)
 #define CPU2_TSC_SCALING              BIT(25)
 
 /* VM-entry and VM-exit interruption-information fields (SDM volume 3, 25.8.3, 25.9.2). */

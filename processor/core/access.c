@@ -344,6 +344,12 @@ void mem_write_system(struct processor *p, uint64_t linear, uint64_t value, unsi
     write_through(p, manner_system(p), linear, value, size);
 }
 
+void mem_probe_system(struct processor *p, uint64_t linear, unsigned size, unsigned access)
+{
+    struct manner how = manner_system(p);
+    probe_by(p, &how, linear, size, access & MEM_WRITE ? FOR_WRITE : FOR_READ);
+}
+
 uint64_t mem_read_as(struct processor *p, unsigned cpl, uint64_t linear, unsigned size)
 {
     return read_through(p, manner_as(p, cpl), linear, size);

@@ -224,6 +224,8 @@ uint8_t *mem_host(struct processor *p, uint64_t linear, unsigned access, uint64_
  * the stacks of event delivery (whose CPL is given).  They raise #PF with U clear. */
 uint64_t mem_read_system(struct processor *p, uint64_t linear, unsigned size);
 void mem_write_system(struct processor *p, uint64_t linear, uint64_t value, unsigned size);
+/* mem_probe for them. */
+void mem_probe_system(struct processor *p, uint64_t linear, unsigned size, unsigned access);
 /* As CPL's code would access it: for pushing frames and parameters on another ring's stack. */
 uint64_t mem_read_as(struct processor *p, unsigned cpl, uint64_t linear, unsigned size);
 void mem_write_as(struct processor *p, unsigned cpl, uint64_t linear, uint64_t value,
@@ -356,10 +358,21 @@ void tlb_flush_all(struct processor *p);
 /* Loads the four PAE PDPTEs from CR3's page; returns false when one has a reserved bit set. */
 bool mmu_load_pdptes(struct processor *p, uint64_t cr3);
 
+static inline bool is_canonical(uint64_t linear, bool wide)
+{
+    unsigned shift = wide ? 7 : 16;
+    return (uint64_t)((int64_t)(linear << shift) >> shift) == linear;
+}
+/* Whether LINEAR can be translated: it has the width of the current paging mode. */
 static inline bool linear_is_canonical(const struct processor *p, uint64_t linear)
 {
-    unsigned shift = p->cr4 & CR4_LA57 ? 7 : 16;
-    return (uint64_t)((int64_t)(linear << shift) >> shift) == linear;
+    return is_canonical(linear, p->cr4 & CR4_LA57);
+}
+/* Whether BASE may be put into a base register, MSR or INVPCID descriptor: there the width is that
+ * of the widest paging mode which the guest's CPUID offers. */
+static inline bool base_is_canonical(const struct processor *p, uint64_t base)
+{
+    return is_canonical(base, !(p->cr4_reserved & CR4_LA57));
 }
 
 #endif

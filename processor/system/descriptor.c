@@ -40,7 +40,7 @@ struct segment descriptor_system_segment(struct processor *p, const struct descr
     if (p->mode & MODE_LONG) {
         uint64_t high = system_read64(p, d->linear + 8);
         s.base |= high << 32;
-        if ((high >> 40 & 0x1f) != 0 || !linear_is_canonical(p, s.base))
+        if ((high >> 40 & 0x1f) != 0 || !base_is_canonical(p, s.base))
             raise_fault(p, VECTOR_GP, selector_error(selector));
     }
     return s;

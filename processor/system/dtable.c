@@ -26,7 +26,7 @@ static void load_table(struct processor *p, const struct insn *i, struct descrip
     uint64_t base = mem_read(p, insn_linear_at(p, i, 2, size, MEM_READ), size);
     if (!is64 && i->opsize == 2)
         base &= 0xffffff;
-    if (is64 && !linear_is_canonical(p, base))
+    if (is64 && !base_is_canonical(p, base))
         raise_gp(p);
     table->base = base;
     table->limit = limit;

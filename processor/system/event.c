@@ -118,8 +118,19 @@ static void clear_gate_flags(struct processor *p, unsigned gate_type)
 static void deliver_protected(struct processor *p, const struct event *e)
 {
     struct gate gate = read_gate(p, e);
-    if (gate.type == SYSTEM_TASK_GATE)
-        task_switch(p, gate.selector, 3);
+    if (gate.type == SYSTEM_TASK_GATE) {
+        struct task_switch to = {
+            .selector = gate.selector,
+            .source = TASK_GATE,
+            .rip = e->rip,
+            .flags = e->flags,
+            .ext = e->ext,
+            .has_code = e->has_code,
+            .error_code = e->error_code,
+        };
+        task_switch(p, &to);
+        return;
+    }
     struct segment cs = gate_code(p, &gate, e);
     unsigned cpl = cs.selector & 3;
     unsigned size = gate.type == SYSTEM_INTERRUPT_GATE16 || gate.type == SYSTEM_TRAP_GATE16 ? 2 : 4;
@@ -251,7 +262,9 @@ void event_deliver(struct processor *p, uint32_t info, uint32_t error_code, uint
         e.rip += length;
     if (!in_64bit_code(p))
         e.rip = (uint32_t)e.rip;
-    if (type == INTR_TYPE_HARD_EXCEPTION) {
+    if (type == INTR_TYPE_PRIV_EXCEPTION) {
+        debug_commit(p); /* INT1 takes along what a MOV SS before it held back */
+    } else if (type == INTR_TYPE_HARD_EXCEPTION) {
         if (is_fault(e.vector))
             e.flags |= FLAG_RF;
         if (e.vector == VECTOR_DB)

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Far CALL and JMP through call gates (SDM volume 3, 5.8.3 to 5.8.5), and where hardware task
- * switches would happen. */
+/* Far CALL and JMP to what is no code segment: call gates (SDM volume 3, 5.8.3 to 5.8.5), task
+ * gates and task-state segments. */
 #include "system.h"
-
-_Noreturn void task_switch(struct processor *p, uint16_t selector, unsigned source)
-{
-    vm_exit(p, EXIT_REASON_TASK_SWITCH, selector | (uint64_t)source << 30);
-}
 
 struct call_gate {
     uint16_t selector;
@@ -117,9 +112,16 @@ const struct insn *gate_transfer(struct processor *p, const struct insn *i, uint
         raise_fault(p, VECTOR_GP, error);
     if (!present)
         raise_fault(p, VECTOR_NP, error);
-    if (task)
-        task_switch(p, type == SYSTEM_TASK_GATE ? (uint16_t)(d->raw >> 16) : selector,
-                    call ? 0 : 2);
+    if (task) {
+        struct task_switch to = {
+            .selector = type == SYSTEM_TASK_GATE ? (uint16_t)(d->raw >> 16) : selector,
+            .source = call ? TASK_CALL : TASK_JMP,
+            .rip = following_rip(p, i),
+            .flags = processor_rflags(p),
+        };
+        task_switch(p, &to);
+        return NULL;
+    }
 
     struct call_gate gate = read_call_gate(p, selector, d, type);
     bool inner;

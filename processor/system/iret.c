@@ -80,7 +80,15 @@ static const struct insn *iret_protected(struct processor *p, const struct insn 
         if (p->mode & MODE_LONG)
             raise_gp(p);
         uint64_t link = system_linear(p, p->segment[SEG_TR].base);
-        task_switch(p, (uint16_t)mem_read_system(p, link, 2), 1);
+        struct task_switch to = {
+            .selector = (uint16_t)mem_read_system(p, link, 2),
+            .source = TASK_IRET,
+            .rip = following_rip(p, i),
+            .flags = processor_rflags(p),
+        };
+        unblock_nmi(p);
+        task_switch(p, &to);
+        return NULL;
     }
     uint64_t offset = stack_peek(p, 0, size);
     uint16_t selector = (uint16_t)stack_peek(p, size, size);

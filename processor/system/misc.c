@@ -55,8 +55,16 @@ const struct insn *system_rdtsc(struct processor *p, const struct insn *i)
     return i + 1;
 }
 
+/* RDTSCP and RDPID have one control. */
+static void require_rdtscp(struct processor *p)
+{
+    if (!(p->vmcs.cpu_based_controls2 & CPU2_ENABLE_RDTSCP))
+        raise_ud(p);
+}
+
 const struct insn *system_rdtscp(struct processor *p, const struct insn *i)
 {
+    require_rdtscp(p);
     read_tsc(p, EXIT_REASON_RDTSCP);
     p->gpr[REG_RCX] = (uint32_t)p->msr.tsc_aux;
     return i + 1;
@@ -64,6 +72,7 @@ const struct insn *system_rdtscp(struct processor *p, const struct insn *i)
 
 const struct insn *system_rdpid(struct processor *p, const struct insn *i)
 {
+    require_rdtscp(p);
     reg_write(p, i->rm, p->msr.tsc_aux, in_64bit_code(p) ? 8 : 4);
     return i + 1;
 }
@@ -110,6 +119,8 @@ const struct insn *system_invlpg(struct processor *p, const struct insn *i)
 const struct insn *system_invpcid(struct processor *p, const struct insn *i)
 {
     enum { ADDRESS, SINGLE_CONTEXT, ALL_WITH_GLOBAL, ALL };
+    if (!(p->vmcs.cpu_based_controls2 & CPU2_ENABLE_INVPCID))
+        raise_ud(p);
     if (p->mode & MODE_V86)
         raise_gp(p);
     require_cpl0(p);
@@ -123,7 +134,7 @@ const struct insn *system_invpcid(struct processor *p, const struct insn *i)
         raise_gp(p);
     if (type <= SINGLE_CONTEXT && descriptor[0] && !(p->cr4 & CR4_PCIDE))
         raise_gp(p);
-    if (type == ADDRESS && !linear_is_canonical(p, descriptor[1]))
+    if (type == ADDRESS && !base_is_canonical(p, descriptor[1]))
         raise_gp(p);
     tlb_invalidate_pcid(p, (unsigned)type, descriptor[0], descriptor[1]);
     return insn_resync(p, i);

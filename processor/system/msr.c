@@ -84,7 +84,7 @@ static bool msr_value_is_valid(const struct processor *p, uint32_t index, uint64
     case MSR_FS_BASE:
     case MSR_GS_BASE:
     case MSR_KERNEL_GS_BASE:
-        return linear_is_canonical(p, value);
+        return base_is_canonical(p, value);
     case MSR_TSC_AUX:
         return value >> 32 == 0;
     case MSR_PAT:

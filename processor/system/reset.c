@@ -14,6 +14,7 @@ static void set_default_features(struct processor *p)
     p->cr4_reserved = ~cr4_known;
     p->efer_reserved = ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
     p->xcr0_supported = 7;
+    p->vmcs.cpu_based_controls2 = CPU2_ENABLE_RDTSCP | CPU2_ENABLE_INVPCID;
 }
 
 static void reset_segments(struct processor *p)

@@ -78,6 +78,8 @@ const struct insn *system_sysret(struct processor *p, const struct insn *i)
         processor_set_rflags(p, (uint32_t)p->gpr[REG_R11] & 0x3c7fd7);
     else
         p->rflags |= FLAG_IF;
+    if (p->rflags & FLAG_TF) /* it traps already behind SYSRET, not first behind what follows */
+        p->pending_debug |= DR6_BS;
     if (likely(i->opsize == 8))
         privilege_changed(p, 3);
     else
@@ -145,7 +147,7 @@ static const struct insn *write_base(struct processor *p, const struct insn *i, 
     if (!(p->cr4 & CR4_FSGSBASE))
         raise_ud(p);
     uint64_t base = reg_read(p, i->rm, i->opsize == 8 ? 8 : 4);
-    if (!linear_is_canonical(p, base))
+    if (!base_is_canonical(p, base))
         raise_gp(p);
     p->segment[seg].base = base;
     p->flat_base[seg] = base;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of processor/system share: descriptors, stacks of other privilege levels, returns
- * to outer levels, and the cheap forms of recomputing what is derived from the state.
+ * to outer levels, tasks, and the cheap forms of recomputing what is derived from the state.
  */
 #ifndef TRAPEZE_SYSTEM_H
 #define TRAPEZE_SYSTEM_H
@@ -311,9 +311,24 @@ void return_set_stack(struct processor *p, uint64_t sp);
 /* Transfers through the call gate D of SELECTOR; ends far CALL and JMP. (gate.c) */
 const struct insn *gate_transfer(struct processor *p, const struct insn *i, uint16_t selector,
                                  const struct descriptor *d, bool call);
-/* Where a hardware task switch would happen.  They are not carried out: the exit tells the caller.
- * SOURCE is the exit qualification's: 0 CALL, 1 IRET, 2 JMP, 3 task gate in the IDT. */
-_Noreturn void task_switch(struct processor *p, uint16_t selector, unsigned source);
+
+/* ---------------------------------------------------------------- hardware tasks (task.c) */
+
+/* What a task switch comes from; the numbers are those of the exit qualification (SDM volume 3,
+ * table 28-2), for a level of VMX that intercepts it. */
+enum task_source { TASK_CALL, TASK_IRET, TASK_JMP, TASK_GATE };
+struct task_switch {
+    uint16_t selector; /* of the new task's TSS */
+    enum task_source source;
+    uint64_t rip;   /* to save in the old task */
+    uint32_t flags; /* likewise */
+    uint32_t ext;   /* ERROR_EXT while an event that is no software interrupt is delivered */
+    bool has_code;  /* push error_code on the new task's stack */
+    uint32_t error_code;
+};
+/* Switches tasks, outside long mode; the caller ends its instruction, p->rip is set.  Faults before
+ * the switch is committed are the old task's, later ones the new task's. */
+void task_switch(struct processor *p, const struct task_switch *to);
 
 /* ---------------------------------------------------------------- flags (flags.c) */
 
@@ -345,6 +360,7 @@ static inline uint64_t visible_cr0(const struct processor *p)
 #define DR6_FIXED    0xffff0ff0u /* bits that read as 1 */
 #define DR6_BD       0x2000u
 #define DR6_BS       0x4000u
+#define DR6_BT       0x8000u
 #define DR6_WRITE    0xe00fu
 #define DR7_FIXED    0x400u
 #define DR7_GD       0x2000u

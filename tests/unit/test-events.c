@@ -459,6 +459,35 @@ static void test_data_breakpoint(void)
     guest_free(g);
 }
 
+/* A watchpoint hit by MOV SS is held back; INT1 takes it along, other interrupts do not. */
+GUEST_CODE(64, code_watch_int1, "mov (%rbx), %ss\n int1\n hlt");
+GUEST_CODE(64, code_watch_int3, "mov (%rbx), %ss\n int3\n hlt");
+static void test_held_watchpoint(void)
+{
+    struct guest *g = GUEST(64, code_watch_int1);
+    g->p->gpr[3] = DATA;
+    guest_write(g, DATA, DATA0, 2);
+    g->p->dr[0] = DATA;
+    g->p->dr7 = 0x400 | 2 | 3u << 16;
+    processor_state_changed(g->p);
+    guest_faults(g, VECTOR_DB, 3);
+    g_assert_cmphex(g->p->dr6, ==, 0xffff0ff1);
+    g_assert_cmphex(g->p->pending_debug, ==, 0);
+    guest_free(g);
+
+    g = GUEST(64, code_watch_int3);
+    g->p->gpr[3] = DATA;
+    guest_write(g, DATA, DATA0, 2);
+    g->p->dr[0] = DATA;
+    g->p->dr7 = 0x400 | 2 | 3u << 16;
+    processor_state_changed(g->p);
+    guest_exit(g, EXIT_REASON_HLT); /* #DB before the first instruction of #BP's handler */
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * VECTOR_DB);
+    g_assert_cmphex(guest_frame(g, false).rip, ==, HANDLERS + 16 * VECTOR_BP);
+    g_assert_cmphex(g->p->dr6, ==, 0xffff0ff1);
+    guest_free(g);
+}
+
 GUEST_CODE(64, code_detect, "mov %dr7, %rax\n or $0x2000, %eax\n mov %rax, %dr7\n mov %dr0, %rax");
 static void test_general_detect(void)
 {
@@ -515,6 +544,7 @@ int main(int argc, char **argv)
     g_test_add_func("/debug/popf-tf", test_popf_tf);
     g_test_add_func("/debug/instruction", test_instruction_breakpoint);
     g_test_add_func("/debug/data", test_data_breakpoint);
+    g_test_add_func("/debug/held-data", test_held_watchpoint);
     g_test_add_func("/debug/general-detect", test_general_detect);
     g_test_add_func("/debug/exit", test_debug_exit);
     return g_test_run();

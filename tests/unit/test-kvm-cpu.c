@@ -310,6 +310,47 @@ static void user_space_msrs(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* ---------------------------------------------------------------- NMIs and priorities */
+
+/* NMIs sent at once are two at most: one is handled, one kept. */
+KVM_GUEST(64, nmi_code, "nop\n nop\n nop\n hlt\n");
+KVM_GUEST(64, nmi_handler, "incl 0x30000\n iretq\n");
+
+static void two_nmis(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, false);
+    TEST_START(t, long, nmi_code);
+    memcpy(t->ram + TEST_CODE + 0x1000, nmi_handler, (size_t)(nmi_handler_end - nmi_handler));
+    test_gate(t, 2, TEST_CODE + 0x1000);
+    for (unsigned i = 0; i < 5; i++)
+        CHECK(test_vcpu(t, KVM_NMI, NULL), 0);
+    if (!is_ours(e)) {
+        g_test_skip("how many NMIs Linux keeps depends on the host");
+        test_vm_free(t);
+        return;
+    }
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmpuint(*(uint32_t *)(t->ram + TEST_DATA), ==, 2);
+    test_vm_free(t);
+}
+
+/* The task-priority register and CR8 are one, whichever is written (SDM volume 3, 11.8.6.1). */
+KVM_GUEST(64, cr8_code,
+          "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n mov $0x808, %ecx\n"
+          "mov $0xb, %eax\n mov %rax, %cr8\n rdmsr\n mov %eax, 0x30000\n"
+          "mov $0x45, %eax\n wrmsr\n mov %cr8, %rax\n mov %eax, 0x30004\n"
+          "mov $0x10, %edx\n out %al, %dx\n hlt\n");
+
+static void task_priority(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    TEST_START(t, long, cr8_code);
+    test_run(t, KVM_EXIT_IO);
+    g_assert_cmphex(*(uint32_t *)(t->ram + TEST_DATA), ==, 0xb0);
+    g_assert_cmphex(*(uint32_t *)(t->ram + TEST_DATA + 4), ==, 4);
+    test_vm_free(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -323,6 +364,8 @@ int main(int argc, char **argv)
         {"msrs", msrs},
         {"msr-lists", msr_lists},
         {"user-space-msrs", user_space_msrs},
+        {"two-nmis", two_nmis},
+        {"task-priority", task_priority},
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
         kvm_test_add("kvm-cpu", tests[i].name, tests[i].fn);

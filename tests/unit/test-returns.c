@@ -232,14 +232,6 @@ static void test_iretd(void)
     g_assert_cmphex(guest_read(g, sp + 20, 4), ==, USER_DATA);
     g_assert_cmphex(g->p->segment[SEG_SS].selector, ==, DATA0);
     guest_free(g);
-
-    /* NT: a task return, which leaves as a task switch. */
-    g = GUEST(32, code_iretd);
-    g->p->rflags |= FLAG_NT;
-    guest_write(g, TSS, 0x48, 2);
-    guest_exit(g, EXIT_REASON_TASK_SWITCH);
-    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, 0x48 | 1u << 30);
-    guest_free(g);
 }
 
 /* A 16-bit gate pushes a 16-bit frame. */
@@ -253,12 +245,6 @@ static void test_gates_32(void)
     g_assert_cmphex(g->p->gpr[4], ==, STACK0 - 6);
     g_assert_cmphex(guest_read(g, STACK0 - 6, 2), ==, CODE + 2);
     g_assert_cmphex(guest_read(g, STACK0 - 4, 2), ==, CODE32);
-    guest_free(g);
-
-    g = GUEST(32, code_int80);
-    guest_gate(g, 0x80, TSS_SELECTOR, 5, 0, 0);
-    guest_exit(g, EXIT_REASON_TASK_SWITCH);
-    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, TSS_SELECTOR | 3u << 30);
     guest_free(g);
 
     g = GUEST(32, code_int80);

@@ -263,12 +263,6 @@ static void test_far_faults(void)
         guest_faults_with(g, rows[n].vector, 0, rows[n].error);
         guest_free(g);
     }
-    struct guest *g = GUEST(32, code_far_fault);
-    g->p->gpr[3] = DATA;
-    guest_write(g, DATA + 4, TSS_SELECTOR, 2);
-    guest_exit(g, EXIT_REASON_TASK_SWITCH);
-    g_assert_cmphex(g->p->vmcs.exit_qualification, ==, TSS_SELECTOR);
-    guest_free(g);
 }
 
 /* From CPL 3 through a call gate with two parameters, and back by RET. */
@@ -350,6 +344,20 @@ static void test_call_gate_same(void)
 }
 
 /* ---------------------------------------------------------------- fast system calls */
+
+/* SYSRET to an image with TF traps before the code returned to has run. */
+GUEST_CODE(64, code_sysret_tf, "sysretq\n nop\n hlt\n");
+static void test_sysret_tf(void)
+{
+    struct guest *g = GUEST(64, code_sysret_tf);
+    g->p->msr.star = 0x0020000800000000;
+    g->p->gpr[REG_RCX] = CODE + 3;
+    g->p->gpr[11] = FLAG_TF | FLAG_ONE;
+    guest_faults(g, VECTOR_DB, 3);
+    g_assert_cmphex(g->p->dr6 & 0xe00f, ==, 0x4000);
+    g_assert_cmphex(guest_frame(g, false).cs, ==, 0x33);
+    guest_free(g);
+}
 
 GUEST_CODE(64, code_syscall, "syscall\n ud2\n 1: hlt\n sysretq\n");
 static void test_syscall(void)
@@ -474,6 +482,7 @@ int main(int argc, char **argv)
     g_test_add_func("/far/gate-same", test_call_gate_same);
     g_test_add_func("/far/gate-64", test_call_gate_64);
     g_test_add_func("/syscall/64", test_syscall);
+    g_test_add_func("/syscall/sysret-tf", test_sysret_tf);
     g_test_add_func("/syscall/compatibility", test_syscall_compat);
     g_test_add_func("/syscall/sysenter", test_sysenter);
     g_test_add_func("/syscall/bases", test_bases);

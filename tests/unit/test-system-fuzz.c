@@ -149,8 +149,7 @@ static void test_hostile(void)
         processor_controls_changed(p);
         for (unsigned step = 0; step < 100; step++) {
             unsigned reason = vmx_enter(p);
-            if (reason == EXIT_REASON_TRIPLE_FAULT || reason == EXIT_REASON_FETCH ||
-                reason == EXIT_REASON_TASK_SWITCH)
+            if (reason == EXIT_REASON_TRIPLE_FAULT || reason == EXIT_REASON_FETCH)
                 break;
             if (reason == EXIT_REASON_INTERRUPT_WINDOW) {
                 p->vmcs.entry_interruption_info = INTR_INFO_VALID | INTR_TYPE_EXTERNAL | pick(256);

@@ -530,6 +530,79 @@ static void test_invpcid(void)
     }
 }
 
+/* Controls that take instructions away, as CPUID can. */
+GUEST_CODE(64, code_rdtscp, "rdtscp\n hlt");
+GUEST_CODE(64, code_rdpid, "rdpid %rax\n hlt");
+static void test_hidden_instructions(void)
+{
+    struct guest *g = GUEST(64, code_invpcid);
+    g->p->vmcs.cpu_based_controls2 &= ~CPU2_ENABLE_INVPCID;
+    guest_faults(g, VECTOR_UD, 0);
+    guest_free(g);
+    g = GUEST(64, code_rdtscp);
+    g->p->vmcs.cpu_based_controls2 &= ~CPU2_ENABLE_RDTSCP;
+    guest_faults(g, VECTOR_UD, 0);
+    guest_free(g);
+    g = GUEST(64, code_rdpid);
+    g->p->vmcs.cpu_based_controls2 &= ~CPU2_ENABLE_RDTSCP;
+    guest_faults(g, VECTOR_UD, 0);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- 5-level paging */
+
+/* From paging off into long mode with LA57, and a store beyond 48 bits. */
+GUEST_CODE(32, code_la57,
+           "mov %cr4, %eax\n or $0x1020, %eax\n mov %eax, %cr4\n mov %esi, %cr3\n"
+           "mov $0xc0000080, %ecx\n rdmsr\n or $0x100, %eax\n wrmsr\n"
+           "mov %cr0, %eax\n bts $31, %eax\n mov %eax, %cr0\n"
+           "ljmp $0x08, $" AT(
+               "code_la57",
+               "1f") "\n .code64\n"
+                     "1: movabs $0x00ff800000000000, %rbx\n movl $0x1234, 0xa000(%rbx)\n hlt");
+static void test_la57(void)
+{
+    enum { PML5 = 0xb0000 };
+    static const uint8_t no_msr_exits[4096];
+    struct guest *g = GUEST(32, code_la57);
+    struct processor *p = g->p;
+    p->cr4_reserved &= ~CR4_LA57;
+    p->vmcs.msr_bitmap = no_msr_exits;
+    guest_gdt(g, CODE64, 0x00af9b000000ffffull);
+    /* The first 16 MiB at 0, and again at bits 56:47 set: entries 0 and 255 of the PML5, in whose
+     * PML4 the last half's first entry is the same. */
+    guest_write(g, PML5, PAGE_TABLES | 7, 8);
+    guest_write(g, PML5 + 8 * 255, PAGE_TABLES | 7, 8);
+    guest_write(g, PAGE_TABLES, (PAGE_TABLES + 0x1000) | 7, 8);
+    guest_write(g, PAGE_TABLES + 8 * 256, (PAGE_TABLES + 0x1000) | 7, 8);
+    guest_write(g, PAGE_TABLES + 0x1000, (PAGE_TABLES + 0x2000) | 7, 8);
+    for (unsigned n = 0; n < GUEST_BYTES >> 21; n++)
+        guest_write(g, PAGE_TABLES + 0x2000 + 8 * n, (uint64_t)n << 21 | 0xe7, 8);
+    p->gpr[6] = PML5;
+    guest_halts(g);
+    g_assert_cmphex(p->cr4 & (CR4_LA57 | CR4_PAE), ==, CR4_LA57 | CR4_PAE);
+    g_assert_cmphex(guest_read(g, DATA, 4), ==, 0x1234);
+    uint64_t gpa;
+    g_assert_true(processor_translate(p, 0x00ff80000000a000, &gpa, NULL, NULL));
+    g_assert_cmphex(gpa, ==, DATA);
+    g_assert_false(processor_translate(p, 0x007f80000000a000, &gpa, NULL, NULL));
+
+    /* It cannot be left in long mode. */
+    g_assert_cmpint(processor_set_cr(p, 4, p->cr4 & ~CR4_LA57), ==, -22);
+    guest_free(g);
+}
+
+/* Base registers take what the widest paging mode could, whichever is in force. */
+static void test_wide_bases(void)
+{
+    struct guest *g = GUEST(64, code_hlt);
+    g_assert_cmpint(processor_set_msr(g->p, 0xc0000102, 1ull << 47), ==, -22);
+    g->p->cr4_reserved &= ~CR4_LA57;
+    g_assert_cmpint(processor_set_msr(g->p, 0xc0000102, 1ull << 47), ==, 0);
+    g_assert_cmpint(processor_set_msr(g->p, 0xc0000102, 1ull << 56), ==, -22);
+    guest_free(g);
+}
+
 GUEST_CODE(32, code_lmsw, "mov $0xfffe, %eax\n lmsw %ax\n smsw %ecx\n clts\n smsw %edx\n hlt");
 static void test_lmsw(void)
 {
@@ -554,6 +627,9 @@ int main(int argc, char **argv)
     g_test_add_func("/control/lmsw", test_lmsw);
     g_test_add_func("/control/invalidate", test_invalidate);
     g_test_add_func("/control/invpcid", test_invpcid);
+    g_test_add_func("/control/hidden-instructions", test_hidden_instructions);
+    g_test_add_func("/control/la57", test_la57);
+    g_test_add_func("/control/wide-bases", test_wide_bases);
     g_test_add_func("/control/pae", test_pae);
     g_test_add_func("/control/xcr0", test_xcr0);
     g_test_add_func("/control/debug", test_debug_registers);
