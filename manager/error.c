@@ -32,6 +32,7 @@ static const struct words {
      "unsupported configuration: ", ""},
     {MANAGER_ERROR_OPERATION_TIMEOUT, "Timed out during operation",
      "Timed out during operation: ", ""},
+    {MANAGER_ERROR_ARGUMENT_UNSUPPORTED, "argument unsupported", "argument unsupported: ", ""},
     {MANAGER_ERROR_NO_METADATA, "metadata not found", "metadata not found: ", ""},
     {MANAGER_ERROR_XML_DETAIL, "XML description is invalid or not well formed", "", ""},
 };

@@ -34,6 +34,7 @@ enum manager_error {
     MANAGER_ERROR_OPERATION_INVALID = 55, /* the domain is in the wrong state */
     MANAGER_ERROR_CONFIG_UNSUPPORTED = 67,
     MANAGER_ERROR_OPERATION_TIMEOUT = 68,
+    MANAGER_ERROR_ARGUMENT_UNSUPPORTED = 74,
     MANAGER_ERROR_NO_METADATA = 80,
     MANAGER_ERROR_OVERFLOW = 82, /* "numerical overflow: " */
 };

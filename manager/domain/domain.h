@@ -66,7 +66,6 @@ struct domain *domains_by_uuid(struct domains *all, const uint8_t uuid[DOMAIN_UU
 struct domain *domains_by_id(struct domains *all, int id, GError **error);
 struct domain *domain_ref(struct domain *d);
 void domain_unref(struct domain *d);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(struct domain, domain_unref)
 
 /* All domains that FLAGS (virConnectListAllDomainsFlags; 0: all) pick, by name; an array of struct
  * domain * that holds references. */
