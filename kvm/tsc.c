@@ -173,7 +173,8 @@ int kvmclock_write_msr(struct vcpu *v, uint32_t index, uint64_t value)
 {
     if (index == MSR_KVM_WALL_CLOCK || index == MSR_KVM_WALL_CLOCK_NEW) {
         v->msr.wall_clock = value;
-        write_wall_clock(v, value);
+        if (value) /* 0 is what user space sets at resets: no address */
+            write_wall_clock(v, value);
         return 0;
     }
     v->msr.system_time = value;

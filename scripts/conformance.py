@@ -57,7 +57,7 @@ def versions(args):
              f"{conformance_selftests.PACKAGE} {conformance_selftests.version()}"),
             ("host", f"Linux {platform.release()}, {os.cpu_count()} processors, {processor()}")]
     if args.kut:
-        rows.append(("kvm-unit-tests", "prebuilt images given by KUT="))
+        rows.append(("kvm-unit-tests", importlib.import_module("conformance_kut").version(args.kut)))
     return rows
 
 

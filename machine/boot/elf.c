@@ -80,13 +80,13 @@ bool elf_parse(const struct image *i, struct elf *e, GError **error)
 }
 
 static bool load_segment(struct machine *m, const struct image *i, const struct elf_segment *s,
-                         GError **error)
+                         const struct boot_area *area, GError **error)
 {
     uint8_t *to = ram_pointer(m, s->paddr, s->memory_size, true);
 
     if (s->file_size > s->memory_size)
         return image_error(i, error, "an ELF segment is larger in the file than in memory");
-    if (!boot_area_free(s->paddr, s->memory_size))
+    if (!boot_area_free(area, s->paddr, s->memory_size))
         return image_error(i, error,
                            "an ELF segment loads at 0x%" PRIx64
                            ", over memory that boot information and ACPI tables need",
@@ -101,8 +101,8 @@ static bool load_segment(struct machine *m, const struct image *i, const struct 
     return image_load(m, i, s->offset, s->paddr, s->file_size, error);
 }
 
-bool elf_load(struct machine *m, const struct image *i, const struct elf *e, uint64_t *end,
-              GError **error)
+bool elf_load(struct machine *m, const struct image *i, const struct elf *e,
+              const struct boot_area *area, uint64_t *end, GError **error)
 {
     *end = 0;
     for (unsigned n = 0; n < e->count; n++) {
@@ -110,7 +110,7 @@ bool elf_load(struct machine *m, const struct image *i, const struct elf *e, uin
 
         if (s->type != PT_LOAD || !s->memory_size)
             continue;
-        if (!load_segment(m, i, s, error))
+        if (!load_segment(m, i, s, area, error))
             return false;
         *end = MAX(*end, s->paddr + s->memory_size);
     }

@@ -92,9 +92,10 @@ bool image_load(struct machine *m, const struct image *i, uint64_t offset, uint6
     return good;
 }
 
-bool boot_area_free(uint64_t base, uint64_t size)
+bool boot_area_free(const struct boot_area *area, uint64_t base, uint64_t size)
 {
-    return base >= BOOT_INFO_END && size <= UINT64_MAX - base &&
+    return base >= PAGE_BYTES && size <= UINT64_MAX - base &&
+           !ranges_overlap(base, size, area->base, area->size) &&
            !ranges_overlap(base, size, ACPI_BASE, LAYOUT_RSDP + PAGE_BYTES - ACPI_BASE);
 }
 

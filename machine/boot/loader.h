@@ -17,9 +17,13 @@
 #define BOOT_INFO_END    0x30000ull
 #define BOOT_IMAGE_MIN   0x100000ull /* kernels that can choose load here and above */
 
-/* True when an image may load at [BASE, BASE + SIZE): neither boot information nor ACPI tables are
- * there. */
-bool boot_area_free(uint64_t base, uint64_t size);
+/* Low memory, beside page 0, that a protocol's boot information occupies. */
+struct boot_area {
+    uint64_t base, size;
+};
+/* True when an image may load at [BASE, BASE + SIZE): neither the boot information in AREA nor ACPI
+ * tables are there. */
+bool boot_area_free(const struct boot_area *area, uint64_t base, uint64_t size);
 
 /* ---- images ---- */
 
@@ -59,9 +63,10 @@ struct elf {
 /* True when the file starts as an ELF file does. */
 bool elf_is(const struct image *i);
 bool elf_parse(const struct image *i, struct elf *e, GError **error);
-/* Loads the PT_LOAD segments at their physical addresses; *end is the first byte above them. */
-bool elf_load(struct machine *m, const struct image *i, const struct elf *e, uint64_t *end,
-              GError **error);
+/* Loads the PT_LOAD segments at their physical addresses, outside AREA; *end is the first byte above
+ * them. */
+bool elf_load(struct machine *m, const struct image *i, const struct elf *e,
+              const struct boot_area *area, uint64_t *end, GError **error);
 
 /* ---- memory map ---- */
 

@@ -18,6 +18,8 @@
 #define HEADER_MANDATORY 0xffffu
 #define HEADER_ADDRESSES BIT(16) /* the address fields are valid */
 
+static const struct boot_area area = {BOOT_MULTIBOOT, INFO_SIZE};
+
 #define INFO_MEMORY  BIT(0)
 #define INFO_CMDLINE BIT(2)
 #define INFO_MODULES BIT(3)
@@ -81,7 +83,7 @@ static bool load_by_addresses(struct machine *m, const struct image *i, const st
         return image_error(i, error, "its multiboot header has impossible addresses");
     size = h->load_end_addr ? h->load_end_addr - h->load_addr : i->size - offset;
     *end = MAX((uint64_t)h->load_addr + size, h->bss_end_addr);
-    if (!boot_area_free(h->load_addr, *end - h->load_addr))
+    if (!boot_area_free(&area, h->load_addr, *end - h->load_addr))
         return image_error(i, error,
                            "it loads at 0x%x, over memory that boot information and ACPI "
                            "tables need",
@@ -130,7 +132,7 @@ static bool load_kernel(struct machine *m, const struct image *i, uint64_t *end,
     if (!elf_parse(i, &elf, error))
         return false;
     *entry = physical_entry(&elf);
-    return elf_load(m, i, &elf, end, error);
+    return elf_load(m, i, &elf, &area, end, error);
 }
 
 /* ---- boot information ---- */
@@ -233,7 +235,7 @@ bool multiboot_load(struct machine *m, const struct image *i, struct boot_entry 
     info.loader_name = block_add_text(b, "trapeze");
     info.flags = INFO_CMDLINE | INFO_LOADER;
     put_memory(m, b, &info);
-    if (!load_modules(m, b, &info, end, error))
+    if (!load_modules(m, b, &info, MAX(end, BOOT_IMAGE_MIN), error))
         return false;
     if (b->full)
         return image_error(i, error, "--append and the modules' arguments are too long together");

@@ -74,13 +74,14 @@ static bool find_entry(const struct image *i, const struct elf *elf, uint32_t *e
 bool pvh_load(struct machine *m, const struct image *i, const struct elf *elf, struct boot_entry *e,
               GError **error)
 {
+    static const struct boot_area area = {0, BOOT_INFO_END};
     const char *append = m->config->append ? m->config->append : "";
     struct start_block block = {0};
     struct memory_map map;
     uint64_t end, initrd, initrd_size;
     uint32_t entry = 0;
 
-    if (!find_entry(i, elf, &entry, error) || !elf_load(m, i, elf, &end, error) ||
+    if (!find_entry(i, elf, &entry, error) || !elf_load(m, i, elf, &area, &end, error) ||
         !put_cmdline(m, BOOT_CMDLINE, append, BOOT_CMDLINE_MAX, error) ||
         !load_initrd(m, end, LAYOUT_HIGH_RAM, &initrd, &initrd_size, error))
         return false;

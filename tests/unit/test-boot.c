@@ -367,6 +367,18 @@ static void test_multiboot(void)
         ram += peek(f, map + 20, 4) == 1 ? peek(f, map + 12, 8) : 0;
     g_assert_cmpuint(ram, ==, f->config.memory - 0x100000 + LAYOUT_EBDA);
 
+    /* Below the boot information there is room for an image; modules stay where kernels load. */
+    image.load.p_paddr = 0x8000;
+    image.load.p_memsz = 0x8000;
+    set_kernel(f, &image, sizeof image);
+    load(f, &e);
+    g_assert_cmphex(e.regs.rip, ==, 0x8004);
+    g_assert_cmphex(peek(f, peek(f, e.regs.rbx + 24, 4), 4), ==, 0x100000);
+    image.load.p_memsz = 0x8001;
+    set_kernel(f, &image, sizeof image);
+    expect_failure(f, "boot information");
+    make_multiboot(&image);
+
     image.multiboot[1] = 8; /* a requirement nobody knows */
     image.multiboot[2] = -(0x1badb002u + 8);
     set_kernel(f, &image, sizeof image);

@@ -310,6 +310,26 @@ static void user_space_msrs(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* ---------------------------------------------------------------- kvmclock */
+
+/* The wall clock is written where the MSR says; 0, to which user space resets it, is no address. */
+static void wall_clock(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    struct {
+        struct kvm_msrs header;
+        struct kvm_msr_entry entry;
+    } msr = {.header = {.nmsrs = 1}, .entry = {.index = MSR_KVM_WALL_CLOCK_NEW}};
+    memset(t->ram, 0, 12);
+    CHECK(test_vcpu(t, KVM_SET_MSRS, &msr), 1);
+    g_assert_cmphex(*(uint64_t *)t->ram, ==, 0);
+    msr.entry.data = TEST_DATA;
+    CHECK(test_vcpu(t, KVM_SET_MSRS, &msr), 1);
+    g_assert_cmphex(*(uint32_t *)(t->ram + TEST_DATA), ==, 2);
+    g_assert_cmphex(*(uint32_t *)(t->ram + TEST_DATA + 4), !=, 0);
+    test_vm_free(t);
+}
+
 /* ---------------------------------------------------------------- NMIs and priorities */
 
 /* NMIs sent at once are two at most: one is handled, one kept. */
@@ -364,6 +384,7 @@ int main(int argc, char **argv)
         {"msrs", msrs},
         {"msr-lists", msr_lists},
         {"user-space-msrs", user_space_msrs},
+        {"wall-clock", wall_clock},
         {"two-nmis", two_nmis},
         {"task-priority", task_priority},
     };
