@@ -413,6 +413,18 @@ static bool prepare(struct processor *p)
     return p->code != NULL;
 }
 
+/* Exits that are due between an event's delivery and its handler's first instruction. */
+static bool exits_after_delivery(struct processor *p)
+{
+    if (p->stop_after_step)
+        p->vmcs.exit_reason = EXIT_REASON_COMPLETED;
+    else if (p->slow & SLOW_MTF) /* SDM volume 3, 26.5.2 */
+        p->vmcs.exit_reason = EXIT_REASON_MONITOR_TRAP_FLAG;
+    else
+        return false;
+    return true;
+}
+
 static unsigned enter(struct processor *p)
 {
     struct vmcs *v = &p->vmcs;
@@ -437,10 +449,8 @@ static unsigned enter(struct processor *p)
             uint32_t info = v->entry_interruption_info & ~INTR_INFO_VALID;
             v->entry_interruption_info = 0;
             deliver(p, info, v->entry_exception_error_code, v->entry_instruction_length);
-            if (p->stop_after_step) {
-                v->exit_reason = EXIT_REASON_COMPLETED;
+            if (exits_after_delivery(p))
                 break;
-            }
         }
         run(p);
         break;
@@ -449,12 +459,8 @@ static unsigned enter(struct processor *p)
             exclusive_end(p);
         p->rflags |= p->step_rf;
         p->step_rf = 0;
-        if (take_fault(p))
+        if (take_fault(p) || exits_after_delivery(p))
             break;
-        if (p->stop_after_step) {
-            v->exit_reason = EXIT_REASON_COMPLETED;
-            break;
-        }
         run(p);
         break;
     case UNWIND_EXIT:

@@ -459,6 +459,34 @@ static void test_data_breakpoint(void)
     guest_free(g);
 }
 
+/* The monitor trap flag stops before a handler's first instruction: of a fault, of a trap that the
+ * instruction itself makes, and of an event that the entry delivers. */
+GUEST_CODE(64, code_trap_flag, "nop\n ud2");
+GUEST_CODE(64, code_trap_flag_int, "int $0x21");
+static void test_monitor_trap_flag(void)
+{
+    struct guest *g = GUEST(64, code_trap_flag);
+    g->p->vmcs.cpu_based_controls |= CPU_MONITOR_TRAP_FLAG;
+    processor_controls_changed(g->p);
+    guest_exit(g, EXIT_REASON_MONITOR_TRAP_FLAG);
+    g_assert_cmphex(g->p->rip, ==, CODE + 1);
+    guest_exit(g, EXIT_REASON_MONITOR_TRAP_FLAG);
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * VECTOR_UD);
+    g->p->vmcs.entry_interruption_info = INTR_INFO_VALID | INTR_TYPE_EXTERNAL | 0x55;
+    guest_exit(g, EXIT_REASON_MONITOR_TRAP_FLAG);
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * 0x55);
+    g_assert_cmphex(guest_frame(g, false).rip, ==, HANDLERS + 16 * VECTOR_UD);
+    guest_exit(g, EXIT_REASON_HLT);
+    guest_free(g);
+
+    g = GUEST(64, code_trap_flag_int);
+    g->p->vmcs.cpu_based_controls |= CPU_MONITOR_TRAP_FLAG;
+    processor_controls_changed(g->p);
+    guest_exit(g, EXIT_REASON_MONITOR_TRAP_FLAG);
+    g_assert_cmphex(g->p->rip, ==, HANDLERS + 16 * 0x21);
+    guest_free(g);
+}
+
 /* A watchpoint hit by MOV SS is held back; INT1 takes it along, other interrupts do not. */
 GUEST_CODE(64, code_watch_int1, "mov (%rbx), %ss\n int1\n hlt");
 GUEST_CODE(64, code_watch_int3, "mov (%rbx), %ss\n int3\n hlt");
@@ -545,6 +573,7 @@ int main(int argc, char **argv)
     g_test_add_func("/debug/instruction", test_instruction_breakpoint);
     g_test_add_func("/debug/data", test_data_breakpoint);
     g_test_add_func("/debug/held-data", test_held_watchpoint);
+    g_test_add_func("/debug/monitor-trap-flag", test_monitor_trap_flag);
     g_test_add_func("/debug/general-detect", test_general_detect);
     g_test_add_func("/debug/exit", test_debug_exit);
     return g_test_run();
