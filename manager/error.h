@@ -34,9 +34,10 @@ enum manager_error {
     MANAGER_ERROR_OPERATION_INVALID = 55, /* the domain is in the wrong state */
     MANAGER_ERROR_CONFIG_UNSUPPORTED = 67,
     MANAGER_ERROR_OPERATION_TIMEOUT = 68,
-    MANAGER_ERROR_ARGUMENT_UNSUPPORTED = 74,
+    MANAGER_ERROR_ARGUMENT_UNSUPPORTED = 74, /* of a call's flags */
     MANAGER_ERROR_NO_METADATA = 80,
-    MANAGER_ERROR_OVERFLOW = 82, /* "numerical overflow: " */
+    MANAGER_ERROR_OVERFLOW = 82,   /* "numerical overflow: " */
+    MANAGER_ERROR_XML_SCHEMA = 92, /* a client asked for validation, and it failed */
 };
 
 /* A new GError of CODE: the code's usual words, ": ", then FORMAT's (nothing but the words when

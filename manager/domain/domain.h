@@ -37,6 +37,7 @@ struct domains_config {
     const char *run_dir;    /* sockets, and the state of active domains */
     const char *log_dir;    /* NAME.log: what each guest's process printed */
     const char *trapeze; /* the program guests are run with, unless their <emulator> says other */
+    unsigned start_ms;   /* how long a guest's process may take to answer at its start; 0: 30 s */
 };
 
 /* virDomainState */
@@ -50,7 +51,8 @@ enum domain_state {
     DOMAIN_CRASHED,
 };
 
-/* Reads all definitions and finds the guests that still run, in their true state; a file that does
+/* There is one manager of a run_dir at a time: an error names the other's process.
+ * Reads all definitions and finds the guests that still run, in their true state; a file that does
  * not parse is warned of, left as it is, and its name is kept from being overwritten.  Starting
  * what is marked for autostart is a call of its own (once a boot). */
 struct domains *domains_open(const struct domains_config *config, GError **error);
