@@ -24,11 +24,22 @@ static bool serve_here(struct vcpu *v, bool pio, struct bus_access *a)
            coalesced_write(vm, pio, a->address, a->size, a->data);
 }
 
+/* Elements that go to user space in one exit. */
+static unsigned pio_count(const struct bus_access *a)
+{
+    unsigned room = (unsigned)PAGE_BYTES / a->size;
+    return a->more < room ? a->more + 1u : room;
+}
+
 static void complete_pio(struct vcpu *v)
 {
-    struct bus_access *a = &v->processor->vmcs.access;
-    if (!a->write)
-        memcpy(a->data, v->pio_data, a->size);
+    struct vmcs *vmcs = &v->processor->vmcs;
+    struct bus_access *a = &vmcs->access;
+    if (a->write)
+        return;
+    memcpy(a->data, v->pio_data, a->size);
+    vmcs->string_data = v->pio_data + a->size;
+    vmcs->string_left = pio_count(a) - 1;
 }
 
 static void complete_mmio(struct vcpu *v)
@@ -45,7 +56,7 @@ static int ask_pio(struct vcpu *v, const struct bus_access *a)
     run->io.direction = a->write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
     run->io.size = a->size;
     run->io.port = (uint16_t)a->address;
-    run->io.count = 1;
+    run->io.count = pio_count(a);
     run->io.data_offset = PAGE_BYTES;
     if (a->write)
         memcpy(v->pio_data, a->data, a->size);

@@ -3,12 +3,17 @@
 #include "ioctl.h"
 
 #include <errno.h>
+#include <linux/kvm_para.h>
 #include <unistd.h>
 
 #define X2APIC_API_OFFERED (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
 #define QUIRKS_OFFERED                                                                             \
     (KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_LAPIC_MMIO_HOLE |                               \
-     KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+     KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_FIX_HYPERCALL_INSN |                       \
+     KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+#define DISABLE_EXITS_OFFERED   (KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE)
+#define DIRTY_LOG_OFFERED       (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET)
+#define HYPERCALL_EXITS_OFFERED BIT(KVM_HC_MAP_GPA_RANGE)
 
 /* Capabilities with a constant answer. */
 static const struct {
@@ -80,7 +85,7 @@ static const struct {
     {KVM_CAP_GET_MSR_FEATURES, 1},
     {KVM_CAP_MSR_PLATFORM_INFO, 1},
     {KVM_CAP_EXCEPTION_PAYLOAD, 1},
-    {KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE},
+    {KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, DIRTY_LOG_OFFERED},
     {KVM_CAP_X86_USER_SPACE_MSR, 1},
     {KVM_CAP_X86_MSR_FILTER, 1},
     {KVM_CAP_SREGS2, 1},
@@ -88,6 +93,22 @@ static const struct {
     {KVM_CAP_SYS_ATTRIBUTES, 1},
     {KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1},
     {KVM_CAP_X86_APIC_BUS_CYCLES_NS, 1},
+    {KVM_CAP_MMU_SHADOW_CACHE_CONTROL, 1}, /* KVM_SET_NR_MMU_PAGES: there are none */
+    {KVM_CAP_SYNC_MMU, 1},                 /* guests run on the program's own mappings */
+    {KVM_CAP_EXT_EMUL_CPUID, 1},
+    {KVM_CAP_X86_GUEST_MODE, 1}, /* never in nested guest mode, and kvm_run's flags say so */
+    {KVM_CAP_ASYNC_PF, 1},
+    {KVM_CAP_ASYNC_PF_INT, 1},
+    {KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1},
+    {KVM_CAP_X86_DISABLE_EXITS, DISABLE_EXITS_OFFERED},
+    {KVM_CAP_EXIT_HYPERCALL, HYPERCALL_EXITS_OFFERED},
+    {KVM_CAP_HALT_POLL, 1}, /* HLT never polls, so that any limit holds */
+    {KVM_CAP_VM_TYPES, BIT(0)},
+    {KVM_CAP_DIRTY_LOG_RING, DIRTY_RING_BYTES_MAX},
+    {KVM_CAP_DIRTY_LOG_RING_ACQ_REL, DIRTY_RING_BYTES_MAX},
+    {KVM_CAP_BINARY_STATS_FD, 1},
+    {KVM_CAP_PRE_FAULT_MEMORY, 1},
+    {KVM_CAP_MEMORY_FAULT_INFO, 1},
     {KVM_CAP_TRAPEZE, 1},
 };
 
@@ -146,7 +167,10 @@ static long disable_quirks2(struct vm *vm, const struct kvm_enable_cap *cap)
 
 static long enable_dirty_log_protect(struct vm *vm, const struct kvm_enable_cap *cap)
 {
-    if (cap->args[0] & ~(uint64_t)KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
+    uint64_t allowed = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+    if (cap->args[0] & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
+        allowed = DIRTY_LOG_OFFERED;
+    if (cap->args[0] & ~allowed)
         return -EINVAL;
     vm->manual_dirty_log = cap->args[0];
     return 0;
@@ -206,6 +230,33 @@ static long enable_bus_cycles(struct vm *vm, const struct kvm_enable_cap *cap)
     return irqchip_set_bus_cycle_ns(vm->irqchip, cap->args[0]);
 }
 
+static long enable_disabled_exits(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] & ~(uint64_t)DISABLE_EXITS_OFFERED)
+        return -EINVAL;
+    vm->disabled_exits |= (uint32_t)cap->args[0];
+    return 0;
+}
+
+static long enable_exit_hypercall(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    if (cap->args[0] & ~(uint64_t)HYPERCALL_EXITS_OFFERED)
+        return -EINVAL;
+    vm->exit_hypercalls = cap->args[0];
+    return 0;
+}
+
+static long enable_dirty_ring(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    return dirty_rings_enable(vm, cap->args[0]);
+}
+
+static long enable_halt_poll(struct vm *vm, const struct kvm_enable_cap *cap)
+{
+    (void)vm;
+    return cap->args[0] == (uint32_t)cap->args[0] ? 0 : -EINVAL;
+}
+
 static const struct {
     uint32_t number;
     long (*enable)(struct vm *vm, const struct kvm_enable_cap *cap);
@@ -222,6 +273,11 @@ static const struct {
     {KVM_CAP_EXIT_ON_EMULATION_FAILURE, enable_emulation_failure},
     {KVM_CAP_MAX_VCPU_ID, enable_max_vcpu_id},
     {KVM_CAP_X86_APIC_BUS_CYCLES_NS, enable_bus_cycles},
+    {KVM_CAP_X86_DISABLE_EXITS, enable_disabled_exits},
+    {KVM_CAP_EXIT_HYPERCALL, enable_exit_hypercall},
+    {KVM_CAP_HALT_POLL, enable_halt_poll},
+    {KVM_CAP_DIRTY_LOG_RING, enable_dirty_ring},
+    {KVM_CAP_DIRTY_LOG_RING_ACQ_REL, enable_dirty_ring},
 };
 
 long capability_enable_vm(struct vm *vm, const struct kvm_enable_cap *cap)
@@ -236,7 +292,8 @@ long capability_enable_vm(struct vm *vm, const struct kvm_enable_cap *cap)
 
 long capability_enable_vcpu(struct vcpu *v, const struct kvm_enable_cap *cap)
 {
-    (void)v;
-    (void)cap; /* none of those that Linux has for a vCPU */
-    return -EINVAL;
+    if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+        return -EINVAL;
+    v->pv_enforced = cap->args[0];
+    return 0;
 }

@@ -25,6 +25,36 @@ struct kvm_userspace_memory_region2 {
 #define KVM_CAP_X86_APIC_BUS_CYCLES_NS 237
 #endif
 
+#ifndef KVM_CAP_MEMORY_FAULT_INFO
+#define KVM_CAP_MEMORY_FAULT_INFO 232
+#define KVM_EXIT_MEMORY_FAULT     39
+#endif
+/* struct kvm_run's memory_fault, which old headers lack. */
+struct kvm_memory_fault {
+    __u64 flags;
+    __u64 gpa;
+    __u64 size;
+};
+
+#ifndef KVM_CAP_VM_TYPES
+#define KVM_CAP_VM_TYPES 235
+#endif
+
+#ifndef KVM_CAP_PRE_FAULT_MEMORY
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+struct kvm_pre_fault_memory {
+    __u64 gpa;
+    __u64 size;
+    __u64 flags;
+    __u64 padding[5];
+};
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+#endif
+
+#ifndef KVM_CAP_X86_GUEST_MODE
+#define KVM_CAP_X86_GUEST_MODE 238
+#endif
+
 #ifndef KVM_MSR_EXIT_REASON_VALID_MASK
 #define KVM_MSR_EXIT_REASON_VALID_MASK                                                             \
     (KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)

@@ -5,7 +5,6 @@
 #include "msr.h"
 
 #include <errno.h>
-#include <linux/kvm_para.h>
 #include <sched.h>
 #include <string.h>
 
@@ -55,7 +54,7 @@ static int exit_triple_fault(struct vcpu *v)
 static int exit_hlt(struct vcpu *v)
 {
     int r = exit_skip(v);
-    if (!v->lapic) {
+    if (!v->lapic && !(v->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)) {
         if (r == 1)
             v->run->exit_reason = KVM_EXIT_HLT;
         return 0;
@@ -87,36 +86,6 @@ static int exit_rdpmc(struct vcpu *v)
 static int exit_pause(struct vcpu *v)
 {
     sched_yield();
-    return exit_skip(v);
-}
-
-/* KVM_HC_KICK_CPU: wake the vCPU whose APIC id is given. */
-static int64_t kick_cpu(struct vcpu *v, uint64_t id)
-{
-    if (!cpuid_has(v, &cpuid_pv_unhalt))
-        return -KVM_ENOSYS;
-    struct vcpu *target = id <= UINT32_MAX ? vm_vcpu_by_id(v->vm, (uint32_t)id) : NULL;
-    if (target)
-        vcpu_request(target, VCPU_REQUEST_UNHALT);
-    return 0;
-}
-
-/* Documentation/virt/kvm/x86/hypercalls.rst: number in RAX, arguments in RBX, RCX, RDX, RSI. */
-static int exit_vmcall(struct vcpu *v)
-{
-    struct processor *p = v->processor;
-    uint64_t mask =
-        p->mode & MODE_LONG && p->segment[SEG_CS].access_rights & AR_L ? ~0ull : UINT32_MAX;
-    int64_t result;
-    if (p->cpl)
-        result = -KVM_EPERM;
-    else if ((p->gpr[GPR_RAX] & mask) == KVM_HC_VAPIC_POLL_IRQ)
-        result = 0;
-    else if ((p->gpr[GPR_RAX] & mask) == KVM_HC_KICK_CPU)
-        result = kick_cpu(v, p->gpr[GPR_RCX] & mask);
-    else
-        result = -KVM_ENOSYS;
-    p->gpr[GPR_RAX] = (uint64_t)result & mask;
     return exit_skip(v);
 }
 
@@ -176,6 +145,19 @@ static int exit_fetch(struct vcpu *v)
     return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
+/* KVM_CAP_MEMORY_FAULT_INFO.  User space may map something there and go on. */
+static int exit_host_fault(struct vcpu *v)
+{
+    struct kvm_run *run = v->run;
+    const struct kvm_memory_fault fault = {
+        .gpa = v->processor->vmcs.guest_physical_address & ~PAGE_OFFSET_MASK,
+        .size = PAGE_BYTES,
+    };
+    run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+    memcpy(&run->hw, &fault, sizeof(fault));
+    return -EFAULT;
+}
+
 static int exit_invalid_state(struct vcpu *v)
 {
     struct kvm_run *run = v->run;
@@ -195,7 +177,7 @@ static int (*const exit_handlers[EXIT_REASON_COUNT])(struct vcpu *v) = {
     [EXIT_REASON_INVD] = exit_skip,
     [EXIT_REASON_RDPMC] = exit_rdpmc,
     [EXIT_REASON_RSM] = exit_invalid_opcode,
-    [EXIT_REASON_VMCALL] = exit_vmcall,
+    [EXIT_REASON_VMCALL] = hypercall_exit,
     [EXIT_REASON_VMCLEAR] = exit_invalid_opcode,
     [EXIT_REASON_VMLAUNCH] = exit_invalid_opcode,
     [EXIT_REASON_VMPTRLD] = exit_invalid_opcode,
@@ -224,6 +206,7 @@ static int (*const exit_handlers[EXIT_REASON_COUNT])(struct vcpu *v) = {
     [EXIT_REASON_KICK] = exit_again,
     [EXIT_REASON_COMPLETED] = exit_completed,
     [EXIT_REASON_FETCH] = exit_fetch,
+    [EXIT_REASON_HOST_FAULT] = exit_host_fault,
 };
 
 int vcpu_handle_exit(struct vcpu *v, unsigned reason)

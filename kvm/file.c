@@ -6,16 +6,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum file_kind { FILE_SYSTEM, FILE_VM, FILE_VCPU };
+enum file_kind { FILE_SYSTEM, FILE_VM, FILE_VCPU, FILE_STATS };
 
 struct tkvm_file {
     enum file_kind kind;
     struct system *system; /* FILE_SYSTEM: a reference */
-    struct vm *vm;         /* FILE_VM, FILE_VCPU: a reference */
-    struct vcpu *vcpu;     /* FILE_VCPU: lives as long as its VM */
+    struct vm *vm;         /* the others: a reference */
+    struct vcpu *vcpu;     /* FILE_VCPU, FILE_STATS of a vCPU: lives as long as its VM */
 };
 
-#define RUN_PAGES 3u /* struct kvm_run, PIO data, coalesced ring */
+#define RUN_PAGES   3u /* struct kvm_run, PIO data, coalesced ring */
+#define RING_OFFSET (KVM_DIRTY_LOG_PAGE_OFFSET * PAGE_BYTES)
 
 struct tkvm_file *tkvm_open(const struct log_sink *sink)
 {
@@ -53,6 +54,20 @@ struct tkvm_file *file_new_vcpu(struct vcpu *v)
     return f;
 }
 
+long file_new_stats(struct ioctl_call *c)
+{
+    if (!c->created)
+        return -EFAULT;
+    struct tkvm_file *f = file_new_vm(c->vm);
+    if (!f)
+        return -ENOMEM;
+    f->kind = FILE_STATS;
+    f->vcpu = c->vcpu;
+    atomic_fetch_add(&c->vm->references, 1);
+    *c->created = f;
+    return 0;
+}
+
 long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argument,
                 struct tkvm_file **created)
 {
@@ -68,9 +83,16 @@ long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argume
         return system_ioctl(&c, (uint32_t)request);
     case FILE_VM:
         return vm_ioctl(&c, (uint32_t)request);
-    default:
+    case FILE_VCPU:
         return vcpu_ioctl(&c, (uint32_t)request);
+    default:
+        return -ENOTTY;
     }
+}
+
+long tkvm_read(struct tkvm_file *f, void *to, size_t size, uint64_t offset)
+{
+    return f->kind == FILE_STATS ? (long)stats_read(f->vm, f->vcpu, to, size, offset) : -EINVAL;
 }
 
 /* Maps the vCPU's pages if nobody has yet. */
@@ -84,9 +106,18 @@ static int map_vcpu(struct tkvm_file *f)
     return r;
 }
 
+/* Whether OFFSET is in the vCPU's dirty ring. */
+static bool in_ring(const struct tkvm_file *f, uint64_t offset)
+{
+    return f->vcpu && offset - RING_OFFSET < dirty_ring_bytes(f->vm);
+}
+
 void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset)
 {
-    if (offset % PAGE_BYTES || !length || !range_inside(offset, length, RUN_PAGES * PAGE_BYTES)) {
+    bool ring =
+        in_ring(f, offset) && range_inside(offset - RING_OFFSET, length, dirty_ring_bytes(f->vm));
+    if (offset % PAGE_BYTES || !length ||
+        (!ring && !range_inside(offset, length, RUN_PAGES * PAGE_BYTES))) {
         errno = EINVAL;
         return NULL;
     }
@@ -95,16 +126,22 @@ void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset)
         errno = -r;
         return NULL;
     }
+    if (ring)
+        return (uint8_t *)f->vcpu->dirty_ring.entry + (offset - RING_OFFSET);
     return (uint8_t *)f->vcpu->run + offset;
 }
 
 int tkvm_mmap_fd(struct tkvm_file *f, uint64_t offset, uint64_t *position)
 {
-    if (offset % PAGE_BYTES || offset >= RUN_PAGES * PAGE_BYTES)
+    if (offset % PAGE_BYTES || (offset >= RUN_PAGES * PAGE_BYTES && !in_ring(f, offset)))
         return -EINVAL;
     int r = map_vcpu(f);
     if (r < 0)
         return r;
+    if (offset >= RING_OFFSET) {
+        *position = dirty_ring_position(f->vcpu) + offset - RING_OFFSET;
+        return f->vm->run_fd;
+    }
     *position = offset == 2 * PAGE_BYTES ? 0 : (1 + 2 * f->vcpu->index) * PAGE_BYTES + offset;
     return f->vm->run_fd;
 }

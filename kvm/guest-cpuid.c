@@ -18,7 +18,6 @@ static const struct cpuid_bit cpuid_rdtscp = {0x80000001, 0, CPUID_EDX, 27};
 const struct cpuid_bit cpuid_mtrr = {1, 0, CPUID_EDX, 12};
 const struct cpuid_bit cpuid_tsc_adjust = {7, 0, CPUID_EBX, 1};
 const struct cpuid_bit cpuid_arch_capabilities = {7, 0, CPUID_EDX, 29};
-const struct cpuid_bit cpuid_pv_unhalt = {KVM_CPUID_FEATURES, 0, CPUID_EAX, KVM_FEATURE_PV_UNHALT};
 
 /* CR4 and EFER bits that exist only when the guest's CPUID has a feature.  The features behind the
  * other bits of CR4 are in every processor of 64 bits; as on Linux, CPUID cannot take them away. */
@@ -75,6 +74,29 @@ bool cpuid_vendor_is_amd(const struct vcpu *v)
 {
     const struct kvm_cpuid_entry2 *e = find(v, 0, 0);
     return e && (e->ebx == 0x68747541 /* AuthenticAMD */ || e->ebx == 0x6f677948 /* Hygon */);
+}
+
+/* KVM's leaf of features: after its signature, which other hypervisors' leaves may push up. */
+static struct kvm_cpuid_entry2 *find_pv_features(const struct vcpu *v)
+{
+    char signature[12];
+    for (uint32_t base = KVM_CPUID_SIGNATURE; base < KVM_CPUID_SIGNATURE + 0x10000; base += 0x100) {
+        const struct kvm_cpuid_entry2 *e = find(v, base, 0);
+        if (!e)
+            continue;
+        memcpy(signature, &e->ebx, 4);
+        memcpy(signature + 4, &e->ecx, 4);
+        memcpy(signature + 8, &e->edx, 4);
+        if (!memcmp(signature, KVM_SIGNATURE, sizeof(signature)))
+            return find(v, base | (KVM_CPUID_FEATURES & 0xff), 0);
+    }
+    return NULL;
+}
+
+uint32_t cpuid_pv_features(const struct vcpu *v)
+{
+    const struct kvm_cpuid_entry2 *e = find_pv_features(v);
+    return e ? e->eax : 0;
 }
 
 /* Size of the standard-format XSAVE area that holds XCR0's components. */
@@ -256,6 +278,10 @@ static long store(struct vcpu *v, struct kvm_cpuid_entry2 *entries, unsigned cou
     free(v->cpuid);
     v->cpuid = entries;
     v->cpuid_count = count;
+    /* A guest whose HLT does not exit must not wait for KVM_HC_KICK_CPU in it. */
+    struct kvm_cpuid_entry2 *pv = find_pv_features(v);
+    if (pv && v->vm->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
+        pv->eax &= ~(1u << KVM_FEATURE_PV_UNHALT);
     cpuid_apply(v);
     return 0;
 }

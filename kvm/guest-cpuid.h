@@ -15,7 +15,7 @@ struct cpuid_bit {
 };
 /* Those that KVM itself asks for. */
 extern const struct cpuid_bit cpuid_x2apic, cpuid_tsc_deadline, cpuid_tsc_adjust,
-    cpuid_arch_capabilities, cpuid_mwait, cpuid_pv_unhalt, cpuid_mtrr;
+    cpuid_arch_capabilities, cpuid_mwait, cpuid_mtrr;
 
 /* Fills s->cpuid and s->phys_bits. */
 void cpuid_init_supported(struct system *s);
@@ -31,6 +31,8 @@ long cpuid_get2(struct vcpu *v, unsigned long argument);
 /* Whether V's guest is told of the feature. */
 bool cpuid_has(const struct vcpu *v, const struct cpuid_bit *b);
 bool cpuid_vendor_is_amd(const struct vcpu *v);
+/* The KVM_FEATURE_* that V's guest is told of; 0 if its CPUID has no KVM signature. */
+uint32_t cpuid_pv_features(const struct vcpu *v);
 /* Tells processor and LAPIC what the guest's table allows (all that we have, while there is none).
  */
 void cpuid_apply(struct vcpu *v);

@@ -184,6 +184,7 @@ static void choose_event(struct vcpu *v)
         return;
     } else if (v->nmi_pending && nmi_allowed(v)) {
         v->nmi_pending--;
+        v->stats.nmi_injections++;
         v->nmi_injected = true;
         inject(v, DELIVER_NMI, VECTOR_NMI | INTR_TYPE_NMI);
     } else if (interrupt_allowed(v) && interrupt_waits(v)) {
@@ -193,6 +194,7 @@ static void choose_event(struct vcpu *v)
         v->interrupt_injected = true;
         v->interrupt_soft = false;
         v->interrupt_vector = (uint8_t)vector;
+        v->stats.irq_injections++;
         inject_interrupt(v);
     }
 }

@@ -58,5 +58,7 @@ long vcpu_ioctl(struct ioctl_call *c, uint32_t request);
  * of memory. */
 struct tkvm_file *file_new_vm(struct vm *vm);
 struct tkvm_file *file_new_vcpu(struct vcpu *v);
+/* KVM_GET_STATS_FD of the VM or vCPU that C is about: makes *c->created.  0 or -errno. */
+long file_new_stats(struct ioctl_call *c);
 
 #endif

@@ -60,6 +60,10 @@ static const uint32_t index_list[] = {
     MSR_KVM_SYSTEM_TIME_NEW,
     MSR_KVM_WALL_CLOCK_NEW,
     MSR_KVM_POLL_CONTROL,
+    MSR_KVM_ASYNC_PF_EN,
+    MSR_KVM_ASYNC_PF_INT,
+    MSR_KVM_ASYNC_PF_ACK,
+    MSR_KVM_STEAL_TIME,
     MSR_IA32_TSC_ADJUST,
     MSR_IA32_TSC_DEADLINE,
     MSR_IA32_ARCH_CAPABILITIES,
@@ -214,6 +218,8 @@ static int lapic_msr_set(struct vcpu *v, uint32_t index, uint64_t value, bool ho
 
 int msr_get(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
 {
+    if (!host && !pv_allows_msr(v, index))
+        return -EINVAL;
     const struct kept_msr *kept = find_kept(index);
     if (kept) {
         *value = *(uint64_t *)((uint8_t *)&v->msr + kept->offset);
@@ -237,6 +243,18 @@ int msr_get(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
     case MSR_KVM_SYSTEM_TIME:
     case MSR_KVM_SYSTEM_TIME_NEW:
         *value = v->msr.system_time;
+        return 0;
+    case MSR_KVM_STEAL_TIME:
+        *value = v->msr.steal_time;
+        return 0;
+    case MSR_KVM_ASYNC_PF_EN:
+        *value = v->msr.async_pf;
+        return 0;
+    case MSR_KVM_ASYNC_PF_INT:
+        *value = v->msr.async_pf_int;
+        return 0;
+    case MSR_KVM_ASYNC_PF_ACK:
+        *value = 0;
         return 0;
     case MSR_PLATFORM_INFO:
         if (!host && v->vm->platform_info_hidden)
@@ -302,6 +320,8 @@ static int misc_features_set(struct vcpu *v, uint64_t value)
 
 int msr_set(struct vcpu *v, uint32_t index, uint64_t value, bool host)
 {
+    if (!host && !pv_allows_msr(v, index))
+        return -EINVAL;
     const struct kept_msr *kept = find_kept(index);
     if (kept)
         return kept_set(v, kept, value, host);
@@ -321,6 +341,12 @@ int msr_set(struct vcpu *v, uint32_t index, uint64_t value, bool host)
     case MSR_KVM_SYSTEM_TIME:
     case MSR_KVM_SYSTEM_TIME_NEW:
         return kvmclock_write_msr(v, index, value);
+    case MSR_KVM_STEAL_TIME:
+        return steal_time_write_msr(v, value);
+    case MSR_KVM_ASYNC_PF_EN:
+    case MSR_KVM_ASYNC_PF_INT:
+    case MSR_KVM_ASYNC_PF_ACK:
+        return async_pf_write_msr(v, index, value);
     case MSR_PLATFORM_INFO:
         if (!host || (!(value & PLATFORM_INFO_CPUID_FAULT) &&
                       v->msr.misc_features & MISC_FEATURES_CPUID_FAULT))

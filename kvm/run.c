@@ -26,6 +26,7 @@ static int sleep_until_request(struct vcpu *v)
 static int interrupted(struct vcpu *v)
 {
     v->run->exit_reason = KVM_EXIT_INTR;
+    v->stats.signal_exits++;
     return -EINTR;
 }
 
@@ -63,6 +64,10 @@ static bool exit_by_itself(struct vcpu *v)
     if (v->triple_fault) {
         v->triple_fault = false;
         run->exit_reason = KVM_EXIT_SHUTDOWN;
+        return true;
+    }
+    if (unlikely(dirty_ring_is_full(v))) {
+        run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
         return true;
     }
     if (v->eoi_vector >= 0) {
@@ -105,6 +110,7 @@ static int run_loop(struct vcpu *v)
             }
             if (exit_by_itself(v))
                 return 0;
+            steal_time_update(v);
             events_prepare(v);
             reason = vmx_enter(p);
         }
@@ -197,7 +203,9 @@ static long run_checked(struct vcpu *v)
         complete(v);
     }
     v->has_run = true;
+    steal_time_enter(v);
     r = run_loop(v);
+    steal_time_leave(v);
     store_synced(v);
     return r;
 }

@@ -9,10 +9,15 @@
 #define SLOT_PAGES_MAX     ((1ull << 31) - 1)
 #define PHYSICAL_ADDRESSES BIT(52)
 
-static uint32_t memory_flags(uint32_t kvm)
+static uint32_t memory_flags(const struct vm *vm, uint32_t kvm)
 {
-    return (kvm & KVM_MEM_READONLY ? MEMORY_READONLY : 0) |
-           (kvm & KVM_MEM_LOG_DIRTY_PAGES ? MEMORY_LOG_DIRTY : 0);
+    uint32_t flags = kvm & KVM_MEM_READONLY ? MEMORY_READONLY : 0;
+    if (kvm & KVM_MEM_LOG_DIRTY_PAGES) {
+        flags |= MEMORY_LOG_DIRTY;
+        if (vm->manual_dirty_log & KVM_DIRTY_LOG_INITIALLY_SET && !vm->dirty_ring_entries)
+            flags |= MEMORY_ALL_DIRTY;
+    }
+    return flags;
 }
 
 static bool region_is_valid(const struct kvm_userspace_memory_region *r)
@@ -38,7 +43,7 @@ long slots_set_region(struct vm *vm, const struct kvm_userspace_memory_region *r
     bool exists = memory_get_slot(vm->memory, r->slot, &old);
     struct memory_slot slot = {
         .id = r->slot,
-        .flags = memory_flags(r->flags),
+        .flags = memory_flags(vm, r->flags),
         .gpa = r->guest_phys_addr,
         .size = r->memory_size,
         .hva = (uint8_t *)(uintptr_t)r->userspace_addr,
@@ -62,6 +67,8 @@ long slots_set_region(struct vm *vm, const struct kvm_userspace_memory_region *r
 /* Finds slot ID for the dirty-log requests, which all refuse alike. */
 static long dirty_slot(struct vm *vm, uint32_t id, struct memory_slot *slot)
 {
+    if (vm->dirty_ring_entries)
+        return -ENXIO;
     if (id >= VM_SLOTS_MAX)
         return -EINVAL;
     if (!memory_get_slot(vm->memory, id, slot) || !(slot->flags & MEMORY_LOG_DIRTY))

@@ -28,8 +28,12 @@ struct tkvm_file *tkvm_open(const struct log_sink *sink);
 long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argument,
                 struct tkvm_file **created);
 
+/* read of a statistics file at byte OFFSET: how many bytes there were (0: the end), or -EINVAL for
+ * other files. */
+long tkvm_read(struct tkvm_file *f, void *to, size_t size, uint64_t offset);
+
 /* mmap of LENGTH bytes at byte OFFSET of a vCPU file: struct kvm_run, the PIO page, the coalesced
- * ring page.  The memory belongs to the vCPU and is not unmapped by the caller.  Returns NULL and
+ * ring page; at KVM_DIRTY_LOG_PAGE_OFFSET the dirty ring.  The memory belongs to the vCPU and is not unmapped by the caller.  Returns NULL and
  * sets errno when nothing is there. */
 void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset);
 

@@ -217,6 +217,34 @@ static long do_set_attr(struct ioctl_call *c)
     return r;
 }
 
+static long do_get_stats_fd(struct ioctl_call *c)
+{
+    return file_new_stats(c);
+}
+
+/* Nothing need be mapped for a guest of ours, but what a slot points to may not be there yet.  At
+ * least a page is done, or it is an error. */
+static long do_pre_fault_memory(struct ioctl_call *c)
+{
+    struct kvm_pre_fault_memory *range = c->data;
+    if (range->flags)
+        return -EINVAL;
+    if (range->gpa % PAGE_BYTES || range->size % PAGE_BYTES || !range->size ||
+        range->gpa + range->size <= range->gpa)
+        return -EINVAL;
+    int r = 0;
+    uint64_t done = 0;
+    while (done < range->size) {
+        r = memory_populate(c->vm->memory, range->gpa + done);
+        if (r < 0)
+            break;
+        done += PAGE_BYTES;
+    }
+    range->gpa += done;
+    range->size -= done;
+    return done ? 0 : r;
+}
+
 static long do_get_exit_counts(struct ioctl_call *c)
 {
     struct trapeze_kvm_exit_counts header;
@@ -288,6 +316,8 @@ static const struct ioctl_entry vcpu_requests[] = {
     {KVM_HAS_DEVICE_ATTR, ARG_IN, do_has_attr},
     {KVM_GET_DEVICE_ATTR, ARG_IN, do_get_attr},
     {KVM_SET_DEVICE_ATTR, ARG_IN, do_set_attr},
+    {KVM_GET_STATS_FD, ARG_VALUE, do_get_stats_fd},
+    {KVM_PRE_FAULT_MEMORY, ARG_INOUT, do_pre_fault_memory},
     {TRAPEZE_KVM_GET_EXIT_COUNTS, ARG_VALUE, do_get_exit_counts},
     {TRAPEZE_KVM_GET_INSTRUCTIONS, ARG_OUT, do_get_instructions},
 };

@@ -37,6 +37,12 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned id)
         errno = ENOMEM;
         return NULL;
     }
+    int r = dirty_ring_new(v);
+    if (r < 0) {
+        vcpu_free(v);
+        errno = -r;
+        return NULL;
+    }
     v->mp_state = KVM_MP_STATE_RUNNABLE;
     if (vm->irqchip) {
         v->lapic = lapic_new(vm->irqchip, v, id, vcpu_is_bsp(v));
@@ -51,7 +57,8 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned id)
     }
     /* A vCPU that waits for a lock in a PAUSE loop lets others run: they may hold the lock and have
      * no core. */
-    v->processor->vmcs.cpu_based_controls2 |= CPU2_PAUSE_LOOP_EXITING;
+    if (!(vm->disabled_exits & KVM_X86_DISABLE_EXITS_PAUSE))
+        v->processor->vmcs.cpu_based_controls2 |= CPU2_PAUSE_LOOP_EXITING;
     v->processor->vmcs.ple_gap = PAUSE_LOOP_GAP;
     v->processor->vmcs.ple_window = PAUSE_LOOP_WINDOW;
     tsc_init(v);
@@ -68,6 +75,7 @@ void vcpu_free(struct vcpu *v)
         processor_free(v->processor);
     if (v->run)
         munmap(v->run, 3 * PAGE_BYTES);
+    dirty_ring_free(v);
     free(v->cpuid);
     free(v->mce_banks);
     pthread_mutex_destroy(&v->mutex);

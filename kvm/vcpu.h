@@ -45,6 +45,28 @@ struct vcpu_msrs {
     uint64_t mtrr_def_type, mtrr_fixed[MTRR_FIXED], mtrr_variable[2 * MTRR_VARIABLE];
     uint64_t mcg_cap, mcg_status, mcg_ctl;
     uint64_t wall_clock, system_time; /* kvmclock */
+    uint64_t steal_time, async_pf, async_pf_int;
+};
+
+/* A dirty ring: entries from reset up to dirty, which count on and on, are in use. */
+struct dirty_ring {
+    struct kvm_dirty_gfn *entry; /* NULL: there is none; shared with user space */
+    pthread_mutex_t lock;        /* a leaf but for memory's */
+    _Atomic uint32_t dirty, reset;
+};
+
+/* The accounting behind MSR_KVM_STEAL_TIME. */
+struct vcpu_steal {
+    bool known;       /* the next two are right: */
+    int thread;       /* whose wait */
+    uint64_t waited;  /* was so many ns ... */
+    uint64_t read_at; /* ... when the host's TSC was this */
+    uint64_t pending; /* ns that the guest has not been told of */
+};
+
+/* Counted here; exits by reason are counted by the processor. */
+struct vcpu_stats {
+    uint64_t signal_exits, irq_injections, nmi_injections, directed_yields;
 };
 
 struct vcpu {
@@ -63,6 +85,7 @@ struct vcpu {
 
     struct kvm_run *run; /* mapped at first use; see vm->run_fd */
     uint8_t *pio_data;   /* the page after it */
+    struct dirty_ring dirty_ring;
     uint32_t mp_state;   /* KVM_MP_STATE_* */
     bool has_run;
 
@@ -87,6 +110,9 @@ struct vcpu {
     uint64_t tsc_adjust;
     uint32_t clock_version;
     bool clock_stopped; /* KVM_KVMCLOCK_CTRL: tell the guest once */
+    struct vcpu_steal steal;
+    bool pv_enforced; /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
+    struct vcpu_stats stats;
 
     unsigned cpuid_count;
     struct kvm_cpuid_entry2 *cpuid; /* sorted by function and index */
@@ -201,6 +227,38 @@ void tsc_set_offset(struct vcpu *v, uint64_t offset);
 /* Writes the guest's kvmclock page, if it asked for one. */
 void kvmclock_update(struct vcpu *v);
 int kvmclock_write_msr(struct vcpu *v, uint32_t index, uint64_t value);
+
+/* ---- dirty-ring.c ---- */
+
+/* The vCPU's ring, if its VM has rings.  0 or -errno. */
+int dirty_ring_new(struct vcpu *v);
+void dirty_ring_free(struct vcpu *v);
+/* True when KVM_RUN must return for user space to harvest it. */
+bool dirty_ring_is_full(const struct vcpu *v);
+/* Where it lies in vm->run_fd. */
+uint64_t dirty_ring_position(const struct vcpu *v);
+
+/* ---- paravirt.c ---- */
+
+/* Whether V's guest may use KVM_FEATURE_* FEATURE, or MSR INDEX for all that concerns such features:
+ * always, unless user space asked for CPUID to be obeyed. */
+bool pv_allows(const struct vcpu *v, unsigned feature);
+bool pv_allows_msr(const struct vcpu *v, uint32_t index);
+/* Whether the host tells how long a thread waited. */
+bool steal_time_supported(void);
+/* Writes of the MSRs.  Results as msr_set. */
+int steal_time_write_msr(struct vcpu *v, uint64_t value);
+int async_pf_write_msr(struct vcpu *v, uint32_t index, uint64_t value);
+/* For a guest that asked for it: at KVM_RUN's entry, now and then while it runs, and at KVM_RUN's
+ * return, when it counts as preempted. */
+void steal_time_enter(struct vcpu *v);
+void steal_time_update(struct vcpu *v);
+void steal_time_leave(struct vcpu *v);
+
+/* ---- hypercall.c ---- */
+
+/* An exit by VMCALL or VMMCALL: as vcpu_handle_exit. */
+int hypercall_exit(struct vcpu *v);
 
 /* ---- mce.c ---- */
 

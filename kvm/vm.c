@@ -44,6 +44,7 @@ struct vm *vm_new(struct system *s)
     if (!vm)
         return NULL;
     vm->references = 1;
+    vm->creator = getpid();
     vm->system = s;
     atomic_fetch_add(&s->references, 1);
     pthread_mutex_init(&vm->lock, NULL);
@@ -180,6 +181,19 @@ static long do_clear_dirty_log(struct ioctl_call *c)
     long r = slots_clear_dirty_log(c->vm, c->data);
     pthread_mutex_unlock(&c->vm->lock);
     return r;
+}
+
+static long do_reset_dirty_rings(struct ioctl_call *c)
+{
+    pthread_mutex_lock(&c->vm->lock);
+    long r = dirty_rings_reset(c->vm);
+    pthread_mutex_unlock(&c->vm->lock);
+    return r;
+}
+
+static long do_get_stats_fd(struct ioctl_call *c)
+{
+    return file_new_stats(c);
 }
 
 /* Where Intel's VMX keeps a TSS for real mode; we need none, and only check the address. */
@@ -405,6 +419,8 @@ static const struct ioctl_entry vm_requests[] = {
     {KVM_SET_USER_MEMORY_REGION2, ARG_IN, do_set_memory_region2},
     {KVM_GET_DIRTY_LOG, ARG_IN, do_get_dirty_log},
     {KVM_CLEAR_DIRTY_LOG, ARG_IN, do_clear_dirty_log},
+    {KVM_RESET_DIRTY_RINGS, ARG_VALUE, do_reset_dirty_rings},
+    {KVM_GET_STATS_FD, ARG_VALUE, do_get_stats_fd},
     {KVM_SET_TSS_ADDR, ARG_VALUE, do_set_tss_addr},
     {KVM_SET_IDENTITY_MAP_ADDR, ARG_IN, do_set_identity_map_addr},
     {KVM_SET_NR_MMU_PAGES, ARG_VALUE, do_set_nr_mmu_pages},

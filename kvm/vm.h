@@ -34,6 +34,7 @@ struct system {
     const struct log_sink *log; /* may be NULL */
     uint32_t tsc_khz;           /* of the host */
     uint32_t phys_bits;
+    bool amd; /* the host's vendor is AMD, or Hygon */
     unsigned cpuid_count; /* KVM_GET_SUPPORTED_CPUID's answer */
     struct kvm_cpuid_entry2 cpuid[CPUID_ENTRIES_MAX];
     uint8_t msr_bitmap[4096]; /* lets the processor's own MSRs through without an exit */
@@ -57,7 +58,8 @@ struct coalesced_zone {
 };
 
 struct vm {
-    _Atomic unsigned references; /* its file's and its vCPU files' */
+    _Atomic unsigned references; /* its file's, its vCPU files' and its statistics files' */
+    pid_t creator;               /* the process that made it */
     struct system *system;
     struct memory *memory; /* guest-physical memory; memory_read, memory_write ... need no lock */
     pthread_mutex_t lock;
@@ -71,8 +73,9 @@ struct vm {
     struct ioeventfd_set *ioeventfds;
 
     /* struct kvm_run and PIO page of vCPU i are pages 1 + 2i and 2 + 2i of this memfd; page 0 is
-     * the ring of coalesced writes, which all vCPUs share. */
+     * the ring of coalesced writes, which all vCPUs share; dirty rings come after them. */
     int run_fd;
+    uint32_t dirty_ring_entries; /* of each vCPU's dirty ring; 0: there are none */
     struct kvm_coalesced_mmio_ring *ring; /* NULL until a vCPU is mapped */
     pthread_mutex_t coalesced_lock;       /* a leaf */
     struct coalesced_zone *zones;
@@ -86,7 +89,7 @@ struct vm {
 
     /* Capabilities that were enabled. */
     uint64_t x2apic_api;              /* KVM_X2APIC_API_* */
-    uint64_t manual_dirty_log;        /* KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE */
+    uint64_t manual_dirty_log;        /* KVM_DIRTY_LOG_* */
     _Atomic uint64_t user_space_msr;  /* KVM_MSR_EXIT_REASON_* */
     _Atomic uint64_t disabled_quirks; /* KVM_X86_QUIRK_* */
     uint32_t max_vcpu_id;             /* ids are below */
@@ -94,6 +97,8 @@ struct vm {
     bool triple_fault_event;
     bool platform_info_hidden;
     bool exit_on_emulation_failure;
+    uint32_t disabled_exits;  /* KVM_X86_DISABLE_EXITS_* */
+    uint64_t exit_hypercalls; /* KVM_HC_* that are user space's, one bit each */
 
     _Atomic(struct msr_filter *) msr_filter; /* NULL: none; read under msr_filter_lock */
     pthread_rwlock_t msr_filter_lock;        /* a leaf */
@@ -128,6 +133,21 @@ static inline bool vm_has_pic(struct vm *vm)
 long slots_set_region(struct vm *vm, const struct kvm_userspace_memory_region *r);
 long slots_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
 long slots_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
+
+/* ---- dirty-ring.c ---- */
+
+/* KVM_CAP_DIRTY_LOG_RING with rings of BYTES each, and KVM_RESET_DIRTY_RINGS; vm->lock is held. */
+#define DIRTY_RING_BYTES_MAX (65536 * sizeof(struct kvm_dirty_gfn))
+long dirty_rings_enable(struct vm *vm, uint64_t bytes);
+long dirty_rings_reset(struct vm *vm);
+size_t dirty_ring_bytes(const struct vm *vm);
+
+/* ---- stats.c ---- */
+
+/* The statistics file of VM or, if V is not NULL, of V: copies up to SIZE bytes from OFFSET on and
+ * returns how many there were.  From any thread. */
+size_t stats_read(const struct vm *vm, const struct vcpu *v, void *to, size_t size,
+                  uint64_t offset);
 
 /* ---- coalesced.c ---- */
 

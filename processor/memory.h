@@ -16,6 +16,7 @@ struct processor;
 
 #define MEMORY_READONLY  0x1 /* guest writes leave as MMIO writes */
 #define MEMORY_LOG_DIRTY 0x2 /* keep a bitmap of pages written */
+#define MEMORY_ALL_DIRTY 0x4 /* a log that begins counts every page as written */
 
 struct memory_slot {
     uint32_t id; /* the caller's: KVM's slot number with its address space above bit 16 */
@@ -60,6 +61,17 @@ uint8_t *memory_hva(struct memory *m, uint64_t gpa, uint64_t *left);
 int memory_get_dirty(struct memory *m, uint32_t id, uint64_t *bitmap, bool clear);
 int memory_clear_dirty(struct memory *m, uint32_t id, uint64_t first, uint64_t count,
                        const uint64_t *bitmap);
+
+/* Clears one page of slot ID without waiting for the processors: the caller calls memory_synchronize
+ * after the last.  What does not exist is ignored. */
+void memory_clear_dirty_page(struct memory *m, uint32_t id, uint64_t page);
+
+/* Makes the host's memory behind the page at GPA present for reading.  0, -ENOENT (no slot), -EFAULT
+ * (the host has none there). */
+int memory_populate(struct memory *m, uint64_t gpa);
+
+/* How often memory_synchronize asked the processors to drop their TLBs. */
+uint64_t memory_synchronizations(struct memory *m);
 
 /* A hook that is told each page when it first becomes dirty in its log (for KVM's dirty ring);
  * called on the writing thread with no lock held.  Set before any processor runs. */

@@ -79,7 +79,9 @@ enum exit_reason {
     EXIT_REASON_COMPLETED = 0x103, /* vmx_complete: the pending instruction has retired */
     EXIT_REASON_FETCH = 0x104,     /* instruction fetch from an address without slot (GPA in
                                       guest_physical_address): KVM_EXIT_INTERNAL_ERROR */
-    EXIT_REASON_COUNT = 0x105,
+    EXIT_REASON_HOST_FAULT = 0x105, /* a slot's address for which the host has no memory (GPA in
+                                       guest_physical_address); the instruction can be retried */
+    EXIT_REASON_COUNT = 0x106,
 };
 
 /* Returns "HLT", "CR access", "MMIO" ... for counting and tracing; "unknown" for others. */
@@ -138,8 +140,11 @@ struct bus_access {
     bool write;
     uint8_t data[8]; /* little-endian */
     /* EXIT_REASON_PIO of a string instruction may be followed by more of the same; the caller need
-     * not care: each element leaves by itself. */
+     * not care: each element leaves by itself, unless... */
     bool string;
+    /* ... it is an INS: so many elements beside this one would be taken at once, if the caller has
+     * them (vmcs.string_data). */
+    uint16_t more;
 };
 
 struct vmcs {
@@ -174,6 +179,10 @@ struct vmcs {
     uint32_t exit_instruction_info;
 
     struct bus_access access; /* EXIT_REASON_PIO, EXIT_REASON_MMIO */
+    /* Set by the caller together with the data of an access that has more: elements beside the
+     * first.  vmx_complete takes what it can of them, and sets string_left to 0. */
+    const uint8_t *string_data;
+    unsigned string_left;
 
     uint64_t exits[EXIT_REASON_COUNT]; /* counted by reason, for --stats */
 };

@@ -23,6 +23,29 @@ FOREIGN = re.compile(
 
 # Why not, by a pattern for the whole name.
 NOT_OFFERED = {
+    "KVM_CAP_(SYS_)?HYPERV.*": "Hyper-V's interfaces",
+    "KVM_CAP_XEN_HVM": "Xen's interfaces",
+    "KVM_CAP_(IOMMU|ASSIGN_DEV_IRQ|PCI_2_3|PCI_SEGMENT)":
+        "device assignment of old, which Linux has no more",
+    "KVM_CAP_PV_MMU": "paravirtual page tables, which Linux has no more",
+    "KVM_CAP_VAPIC": "reports TPR accesses where they are slow: 32-bit Windows without a LAPIC in here",
+    "KVM_CAP_(X86_SMM|MULTI_ADDRESS_SPACE)":
+        "no system management mode, and so one address space only",
+    "KVM_CAP_NESTED_STATE": "VMX is not offered to guests yet",
+    "KVM_CAP_(PMU_.*)": "no performance counters: CPUID leaf 0xa says version 0",
+    "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT": "obsolete: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is offered",
+    "KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP": "of architectures that write to memory outside of vCPUs",
+    "KVM_CAP_(VM_ATTRIBUTES|GUEST_DEBUG_HW_[BW]PS|MSI_DEVID|LAST_CPU|VM_GPA_BITS)":
+        "of other architectures",
+    "KVM_CAP_SMALLER_MAXPHYADDR":
+        "guests get what their CPUID says; the capability promises Linux's emulation besides",
+    "KVM_CAP_X86_BUS_LOCK_EXIT": "split locks stop the other vCPUs, and are not reported",
+    "KVM_CAP_SGX_ATTRIBUTE": "SGX is Intel's hardware",
+    "KVM_CAP_VM_(COPY|MOVE)_ENC_CONTEXT_FROM": "SEV is AMD's hardware",
+    "KVM_CAP_X86_NOTIFY_VMEXIT": "no guest can keep events from its processor for long",
+    "KVM_CAP_VM_DISABLE_NX_HUGE_PAGES": "a mitigation of Linux's own page tables; there are none",
+    "KVM_CAP_(MEMORY_ATTRIBUTES|GUEST_MEMFD)":
+        "private memory: nothing can be kept from the program that runs the engine",
 }
 
 QUERY = """

@@ -18,7 +18,7 @@ from run_tests import ROOT, Tally, run_system, run_unit, unit_tests
 
 # What has threads: kvm/, with its irqchip, and machine/, with its devices.  `engines` and `machine`
 # hold guests with two vCPUs.
-THREADED = ["irqchip", "kvm", "kvm-cpu", "engines", "pci", "virtio", "virtio-blk", "virtio-net",
+THREADED = ["irqchip", "kvm", "kvm-cpu", "kvm-memory", "kvm-paravirt", "engines", "pci", "virtio", "virtio-blk", "virtio-net",
             "boot", "machine", "machine-run"]
 
 # Sanitizers slow the tests down by so much at most.

@@ -119,6 +119,47 @@ int apic_deliver(struct irqchip *chip, const struct apic_message *m)
     return reached;
 }
 
+static struct lapic *find_id(struct irqchip *chip, uint64_t wanted)
+{
+    uint32_t id;
+    if (wanted >= LAPIC_IDS_MAX)
+        return NULL;
+    struct lapic *l = atomic_load(&chip->by_id[wanted]);
+    if (l || !atomic_load(&chip->aliased))
+        return l;
+    unsigned count = atomic_load(&chip->lapic_count);
+    for (unsigned n = 0; n < count; n++) {
+        l = atomic_load(&chip->lapic[n]);
+        if (l && lapic_effective_id(l, &id) && id == wanted)
+            return l;
+    }
+    return NULL;
+}
+
+int irqchip_send_ipis(struct irqchip *chip, const uint64_t bits[2], unsigned width, uint64_t first,
+                      uint64_t icr)
+{
+    struct apic_message m = {
+        .mode = (enum delivery_mode)(icr >> 8 & 7),
+        .vector = (uint8_t)icr,
+        .level = icr >> 15 & 1,
+    };
+    int reached = 0;
+
+    if (icr & (1u << 11 | 3u << 18))
+        return -EINVAL;
+    if (first >= LAPIC_IDS_MAX)
+        return 0;
+    for (unsigned word = 0; word < 2; word++)
+        for (uint64_t left = bits[word]; left; left &= left - 1) {
+            unsigned n = word * width + (unsigned)__builtin_ctzll(left);
+            struct lapic *l = find_id(chip, first + n);
+            if (l)
+                reached += lapic_receive(l, &m);
+        }
+    return reached;
+}
+
 /* With lapic_lock held: enters L, or notes that its id is taken. */
 static void map_insert(struct irqchip *chip, struct lapic *l)
 {

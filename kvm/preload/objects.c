@@ -36,7 +36,7 @@ static const char *const placeholder_names[] = {
     [OBJECT_SYSTEM] = "trapeze-kvm",
     [OBJECT_VM] = "trapeze-kvm-vm",
     [OBJECT_VCPU] = "trapeze-kvm-vcpu",
-    [OBJECT_OTHER] = "trapeze-kvm-other",
+    [OBJECT_STATS] = "trapeze-kvm-stats",
 };
 
 /* ---------------------------------------------------------------- the pool */
@@ -96,7 +96,7 @@ void object_release(struct object *o)
     atomic_store(&o->used, false);
 }
 
-void object_kick_masked(pthread_t thread)
+void object_kick_runner(pthread_t thread)
 {
     for (unsigned i = 0; i < POOL_CHUNKS; i++) {
         struct object *objects = pool_part(i, false);
@@ -185,7 +185,8 @@ static void own_table(void)
         pthread_atfork(NULL, NULL, forked);
 }
 
-/* A descriptor that nothing can be read from or written to. */
+/* A descriptor that nothing can be read from or written to, but statistics, which are copied into
+ * it before they are read. */
 static int placeholder(enum object_kind kind, bool close_on_exec)
 {
     int fd = memfd_create(placeholder_names[kind],
@@ -196,6 +197,8 @@ static int placeholder(enum object_kind kind, bool close_on_exec)
         NEXT(close)(fd);
         return -EMFILE;
     }
+    if (kind == OBJECT_STATS)
+        return fd;
     NEXT(fcntl)(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL);
     return fd;
 }
@@ -236,6 +239,20 @@ static int describe(struct object *o, bool close_on_exec)
     if (fd >= 0)
         object_assign(fd, o);
     return fd;
+}
+
+void object_refresh(int fd)
+{
+    uint8_t data[4096];
+    struct object *o = object_known(fd) ? object_of(fd) : NULL;
+    int error = errno;
+    if (o && o->kind == OBJECT_STATS && o->process == getpid()) {
+        long size = tkvm_read(o->file, data, sizeof(data), 0);
+        if (size > 0 && pwrite(fd, data, (size_t)size, 0) < 0)
+            errno = error; /* what was there before is read */
+    }
+    object_release(o);
+    errno = error;
 }
 
 int object_open_system(bool close_on_exec)

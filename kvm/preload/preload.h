@@ -33,7 +33,7 @@ void *next_function(_Atomic(void *) *slot, const char *name);
 
 /* ---- objects.c: KVM objects and the table of descriptors ---- */
 
-enum object_kind { OBJECT_SYSTEM, OBJECT_VM, OBJECT_VCPU, OBJECT_OTHER };
+enum object_kind { OBJECT_SYSTEM, OBJECT_VM, OBJECT_VCPU, OBJECT_STATS };
 
 /* What a KVM descriptor stands for: Linux's open file description. */
 struct object {
@@ -46,7 +46,8 @@ struct object {
     /* vCPUs. */
     _Atomic bool masked;       /* KVM_SET_SIGNAL_MASK gave a mask: */
     _Atomic uint64_t mask;     /* signals that are blocked during KVM_RUN, bit 0 is signal 1 */
-    _Atomic(pthread_t) runner; /* the thread in KVM_RUN with a mask of its own, or 0 */
+    _Atomic(pthread_t) runner; /* the thread in KVM_RUN, if it has a mask of its own or can be
+                                  cancelled at any time: those that signal or cancel it kick */
 };
 
 /* The object of descriptor FD with a reference for the caller, or NULL. */
@@ -67,8 +68,10 @@ struct object *object_remove(int fd);
 /* A KVM descriptor that came from elsewhere (exec, a socket): -ENOTTY when FD is none; else enters
  * it into the table (the system), or -EIO (another process's VM or vCPU). */
 int object_adopt(int fd);
-/* Kicks the vCPU that THREAD runs under a KVM_SET_SIGNAL_MASK. */
-void object_kick_masked(pthread_t thread);
+/* Brings the contents of FD up to date before it is read, if it is a statistics file. */
+void object_refresh(int fd);
+/* Kicks the vCPU that THREAD runs, if it has a runner (below). */
+void object_kick_runner(pthread_t thread);
 
 /* ---- signals.c ---- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ioctl and mmap of KVM descriptors. */
+/* ioctl, mmap and read of KVM descriptors. */
 #include "preload.h"
 
 #include <errno.h>
@@ -15,17 +15,7 @@ static enum object_kind kind_created(uint32_t request)
 {
     return request == KVM_CREATE_VM     ? OBJECT_VM
            : request == KVM_CREATE_VCPU ? OBJECT_VCPU
-                                        : OBJECT_OTHER;
-}
-
-/* The result of a request that created FILE: a descriptor, or that of a device in its structure. */
-static long install(uint32_t request, unsigned long argument, struct tkvm_file *file)
-{
-    int fd = object_install(kind_created(request), file, true);
-    if (fd < 0 || request != KVM_CREATE_DEVICE)
-        return fd;
-    ((struct kvm_create_device *)argument)->fd = (uint32_t)fd;
-    return 0;
+                                        : OBJECT_STATS;
 }
 
 /* KVM_SET_SIGNAL_MASK took the mask at ARGUMENT. */
@@ -48,7 +38,7 @@ static long object_ioctl(struct object *o, uint32_t request, unsigned long argum
         return signals_run(o, request, argument);
     long r = tkvm_ioctl(o->file, request, argument, &created);
     if (r >= 0 && created)
-        r = install(request, argument, created);
+        r = object_install(kind_created(request), created, true);
     if (r == 0 && request == KVM_SET_SIGNAL_MASK)
         keep_mask(o, argument);
     return r;
@@ -122,6 +112,18 @@ static void *map_pages(struct object *o, void *address, size_t length, int prote
     return at;
 }
 
+/* As on Linux, a dirty ring is shared with the kernel or not mapped at all. */
+static bool ring_is_refused(struct object *o, size_t length, int protection, int flags,
+                            off_t offset)
+{
+    const off_t ring = KVM_DIRTY_LOG_PAGE_OFFSET * (off_t)PAGE_BYTES;
+    uint64_t position;
+    off_t at = offset < ring ? ring : offset;
+    if (!(flags & MAP_PRIVATE) && !(protection & PROT_EXEC))
+        return false;
+    return (size_t)(at - offset) < length && tkvm_mmap_fd(o->file, (uint64_t)at, &position) >= 0;
+}
+
 static void *map_object(int fd, void *address, size_t length, int protection, int flags,
                         off_t offset)
 {
@@ -133,7 +135,8 @@ static void *map_object(int fd, void *address, size_t length, int protection, in
         errno = ENODEV;
     else if (o->process != getpid())
         errno = EIO;
-    else if (!length || offset < 0 || offset % (off_t)PAGE_BYTES)
+    else if (!length || offset < 0 || offset % (off_t)PAGE_BYTES ||
+             ring_is_refused(o, length, protection, flags, offset))
         errno = EINVAL;
     else
         at = map_pages(o, address, length, protection, flags, offset);
@@ -151,3 +154,40 @@ static void *map_object(int fd, void *address, size_t length, int protection, in
     }
 MMAP(mmap)
 MMAP(mmap64)
+
+/* ---------------------------------------------------------------- read */
+
+EXPORT ssize_t read(int fd, void *to, size_t size)
+{
+    object_refresh(fd);
+    return NEXT(read)(fd, to, size);
+}
+
+#define PREAD(name)                                                                                \
+    EXPORT ssize_t name(int fd, void *to, size_t size, off_t offset)                               \
+    {                                                                                              \
+        object_refresh(fd);                                                                        \
+        return NEXT(name)(fd, to, size, offset);                                                   \
+    }
+PREAD(pread)
+PREAD(pread64)
+
+/* What _FORTIFY_SOURCE makes of them. */
+ssize_t __read_chk(int fd, void *to, size_t size, size_t room);
+ssize_t __pread_chk(int fd, void *to, size_t size, off_t offset, size_t room);
+ssize_t __pread64_chk(int fd, void *to, size_t size, off_t offset, size_t room);
+
+EXPORT ssize_t __read_chk(int fd, void *to, size_t size, size_t room)
+{
+    object_refresh(fd);
+    return NEXT(__read_chk)(fd, to, size, room);
+}
+
+#define PREAD_CHK(name)                                                                            \
+    EXPORT ssize_t name(int fd, void *to, size_t size, off_t offset, size_t room)                  \
+    {                                                                                              \
+        object_refresh(fd);                                                                        \
+        return NEXT(name)(fd, to, size, offset, room);                                             \
+    }
+PREAD_CHK(__pread_chk)
+PREAD_CHK(__pread64_chk)

@@ -39,6 +39,7 @@ static __thread struct {
     volatile uint64_t deferred;      /* signals that wait for its end */
     bool masked;                     /* it has a mask of its own, and the thread's is: */
     sigset_t before;
+    int cancel_type; /* of the thread outside KVM_RUN */
 } running __attribute__((tls_model("initial-exec")));
 
 /* The first 64 bits of a sigset_t are the kernel's. */
@@ -199,6 +200,27 @@ static void end_masked(struct object *o)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     running.vcpu = NULL;
+    tkvm_clear_kick(o->file);
+}
+
+/* A thread that may be cancelled at any time must not be so in the midst of KVM_RUN, which would
+ * leave the VM waiting for a thread that is gone: whoever cancels it kicks the vCPU instead, and
+ * the cancellation waits for signals_resume.  (An ioctl is no cancellation point.) */
+static void hold_cancellation(struct object *o)
+{
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &running.cancel_type);
+    if (running.cancel_type != PTHREAD_CANCEL_ASYNCHRONOUS)
+        return;
+    /* Who cancels must find us from the moment on that we can no longer be cancelled. */
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    atomic_store(&o->runner, pthread_self());
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+}
+
+static void end_kicks(struct object *o)
+{
+    if (!atomic_load(&o->runner))
+        return;
     atomic_store(&o->runner, (pthread_t)0);
     tkvm_clear_kick(o->file);
 }
@@ -207,6 +229,7 @@ long signals_run(struct object *o, unsigned long request, unsigned long argument
 {
     long r;
     running.deferred = 0;
+    hold_cancellation(o);
     if (atomic_load(&o->masked)) {
         begin_masked(o);
         r = tkvm_ioctl(o->file, request, argument, NULL);
@@ -219,6 +242,7 @@ long signals_run(struct object *o, unsigned long request, unsigned long argument
         if (running.deferred)
             tkvm_clear_kick(o->file);
     }
+    end_kicks(o);
     return r;
 }
 
@@ -234,6 +258,10 @@ void signals_resume(void)
         sigset_t set = mask_set(deferred);
         pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     }
+    if (running.cancel_type == PTHREAD_CANCEL_ASYNCHRONOUS) {
+        running.cancel_type = PTHREAD_CANCEL_DEFERRED;
+        pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL); /* does not return if cancelled */
+    }
 }
 
 /* ---------------------------------------------------------------- senders */
@@ -242,6 +270,14 @@ EXPORT int pthread_kill(pthread_t thread, int number)
 {
     int r = NEXT(pthread_kill)(thread, number);
     if (r == 0 && number)
-        object_kick_masked(thread);
+        object_kick_runner(thread);
+    return r;
+}
+
+EXPORT int pthread_cancel(pthread_t thread)
+{
+    int r = NEXT(pthread_cancel)(thread);
+    if (r == 0)
+        object_kick_runner(thread);
     return r;
 }

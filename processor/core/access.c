@@ -17,6 +17,12 @@ _Noreturn static void raise_non_canonical(struct processor *p, uint64_t linear)
     raise_fault(p, stack ? VECTOR_SS : VECTOR_GP, 0);
 }
 
+void host_fault(struct processor *p, uint64_t gpa)
+{
+    p->vmcs.guest_physical_address = gpa;
+    vm_exit(p, EXIT_REASON_HOST_FAULT, 0);
+}
+
 uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
                           enum access_kind kind, struct access_as as, uint64_t *gpa)
 {
@@ -31,11 +37,14 @@ uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
     struct slot *slot = memory_slot_at(p->memory, t.gpa);
     if (!slot || (kind == FOR_WRITE && slot->info.flags & MEMORY_READONLY))
         return NULL;
+    uint8_t *hva = slot_host(slot, t.gpa, kind == FOR_WRITE);
+    if (unlikely(!hva))
+        host_fault(p, t.gpa);
     if (kind == FOR_WRITE)
         slot_mark_dirty(p->memory, slot, p, t.gpa);
     if (tlb)
         tlb_insert(p, tlb, linear, kind, &t, slot);
-    return slot->info.hva + (t.gpa - slot->info.gpa);
+    return hva;
 }
 
 /* How an access is made: through which TLB, with whose rights. */

@@ -81,13 +81,26 @@ void bus_write(struct processor *p, uint64_t gpa, uint64_t value, unsigned size)
     bus_access(p, EXIT_REASON_MMIO, &a);
 }
 
-uint32_t port_read(struct processor *p, uint16_t port, unsigned size, bool string)
+uint32_t port_read(struct processor *p, uint16_t port, unsigned size, bool string, unsigned more)
 {
-    struct bus_access a = {.address = port, .size = (uint8_t)size, .string = string};
+    struct bus_access a = {
+        .address = port, .size = (uint8_t)size, .string = string, .more = (uint16_t)more};
     bus_access(p, EXIT_REASON_PIO, &a);
     uint32_t value = 0;
     memcpy(&value, a.data, size);
     return value;
+}
+
+bool port_read_more(struct processor *p, unsigned size, uint32_t *value)
+{
+    struct vmcs *v = &p->vmcs;
+    if (!v->string_left)
+        return false;
+    *value = 0;
+    memcpy(value, v->string_data, size);
+    v->string_data += size;
+    v->string_left--;
+    return true;
 }
 
 void port_write(struct processor *p, uint16_t port, uint32_t value, unsigned size, bool string)

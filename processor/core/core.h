@@ -237,8 +237,11 @@ void exclusive_begin(struct processor *p);
 void exclusive_end(struct processor *p);
 
 /* One port access, permission already checked: leaves by EXIT_REASON_PIO the first time and is
- * replayed when the instruction is run again. */
-uint32_t port_read(struct processor *p, uint16_t port, unsigned size, bool string);
+ * replayed when the instruction is run again.  MORE: elements beside this one that could be taken
+ * now. */
+uint32_t port_read(struct processor *p, uint16_t port, unsigned size, bool string, unsigned more);
+/* A further element that the caller brought with the one before.  False: there is none. */
+bool port_read_more(struct processor *p, unsigned size, uint32_t *value);
 void port_write(struct processor *p, uint16_t port, uint32_t value, unsigned size, bool string);
 
 /* Ends the replay of one iteration of a repeated string instruction: its accesses are committed and

@@ -15,6 +15,8 @@
 struct slot {
     struct memory_slot info;
     _Atomic uint64_t *dirty; /* NULL without MEMORY_LOG_DIRTY */
+    /* Pages that the host is known to have memory for, to read [0] and to write [1]. */
+    _Atomic uint64_t *present[2];
 };
 
 /* Immutable once published, but for the contents of the dirty bitmaps. */
@@ -31,6 +33,7 @@ struct memory {
     struct processor *processors;
     unsigned processor_count;
     _Atomic uint64_t epoch; /* counts requests that processors must acknowledge */
+    _Atomic uint64_t synchronizations;
     /* Held for reading by lookups from outside vmx_enter; those inside are waited for by
      * memory_synchronize.  Lock order: readers, a code page's lock, lock. */
     pthread_rwlock_t readers;
@@ -43,6 +46,23 @@ struct memory {
 
 /* The slot that holds GPA, or NULL. */
 struct slot *memory_slot_at(struct memory *m, uint64_t gpa);
+/* Asks the kernel for the memory behind the page at GPA: false when the program that made the slot
+ * has nothing mapped there, or not so that it can be written, or a file that has become shorter. */
+bool slot_make_present(struct slot *slot, uint64_t gpa, bool write);
+static inline bool slot_is_present(const struct slot *slot, uint64_t gpa, bool write)
+{
+    uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
+    return atomic_load_explicit(&slot->present[write][page / 64], memory_order_relaxed) &
+           BIT(page % 64);
+}
+/* The host address of GPA, or NULL when touching it would be SIGSEGV or SIGBUS.  The kernel is asked
+ * once for each page and kind of access. */
+static inline uint8_t *slot_host(struct slot *slot, uint64_t gpa, bool write)
+{
+    if (unlikely(!slot_is_present(slot, gpa, write)) && !slot_make_present(slot, gpa, write))
+        return NULL;
+    return slot->info.hva + (gpa - slot->info.gpa);
+}
 /* Sets the dirty bit of the page at GPA in SLOT, if it keeps a log. */
 void slot_mark_dirty(struct memory *m, struct slot *slot, struct processor *by, uint64_t gpa);
 static inline bool slot_is_dirty(const struct slot *slot, uint64_t gpa)
@@ -169,6 +189,9 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
 void tlb_drop_write_tags(struct processor *p, const uint8_t *page);
 
 /* ---------------------------------------------------------------- access.c */
+
+/* Leaves the instruction because the host has no memory behind GPA, which is in a slot. */
+_Noreturn void host_fault(struct processor *p, uint64_t gpa);
 
 /* Translates one byte's address for an access by AS, raising #PF; fills TLB if it is not NULL.
  * Returns the host address, or NULL with the GPA in *gpa when no (writable) slot is there. */

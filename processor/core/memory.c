@@ -3,8 +3,11 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 struct memory *memory_new(void)
 {
@@ -25,8 +28,11 @@ struct memory *memory_new(void)
 
 static void slot_free(struct slot *s)
 {
-    if (s)
+    if (s) {
         free((void *)s->dirty);
+        free((void *)s->present[0]);
+        free((void *)s->present[1]);
+    }
     free(s);
 }
 
@@ -91,24 +97,33 @@ static size_t bitmap_words(uint64_t size)
     return (size_t)((size >> PAGE_BITS) + 63) / 64;
 }
 
+/* One bit a page: those of OLD, if it is not NULL, else all INITIAL. */
+static _Atomic uint64_t *bitmap_new(uint64_t size, const _Atomic uint64_t *old, uint64_t initial)
+{
+    size_t words = bitmap_words(size);
+    _Atomic uint64_t *bits = calloc(words, sizeof(*bits));
+    for (size_t i = 0; bits && (old || initial) && i < words; i++)
+        bits[i] = old ? old[i] : initial;
+    return bits;
+}
+
 static struct slot *slot_new(const struct memory_slot *info, const struct slot *old)
 {
     struct slot *s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
     s->info = *info;
-    if (info->flags & MEMORY_LOG_DIRTY) {
-        size_t words = bitmap_words(info->size);
-        s->dirty = calloc(words, sizeof(uint64_t));
-        if (!s->dirty) {
-            free(s);
-            return NULL;
-        }
-        /* A slot that changes only its flags or address keeps its log. */
-        if (old && old->dirty && old->info.size == info->size) {
-            for (size_t i = 0; i < words; i++)
-                s->dirty[i] = old->dirty[i];
-        }
+    /* A slot that changes only its flags or address keeps what is known of its pages. */
+    bool same = old && old->info.size == info->size && old->info.hva == info->hva;
+    for (unsigned i = 0; i < ARRAY_SIZE(s->present); i++)
+        s->present[i] = bitmap_new(info->size, same ? old->present[i] : NULL, 0);
+    bool log = info->flags & MEMORY_LOG_DIRTY;
+    if (log)
+        s->dirty = bitmap_new(info->size, same ? old->dirty : NULL,
+                              info->flags & MEMORY_ALL_DIRTY ? ~0ull : 0);
+    if (!s->present[0] || !s->present[1] || (log && !s->dirty)) {
+        slot_free(s);
+        return NULL;
     }
     return s;
 }
@@ -211,6 +226,47 @@ uint8_t *memory_hva(struct memory *m, uint64_t gpa, uint64_t *left)
     return hva;
 }
 
+/* ---- the host's memory behind a slot ---- */
+
+/* Whether an access to the page would go well, and not be SIGSEGV or SIGBUS.  The kernel is made to
+ * touch it by two futex calls, which fail with EFAULT instead: one compares the first word with 0,
+ * one ORs 0 to it.  Both bring the page in as an access of ours would; neither changes it, and they
+ * know of every kind of mapping. */
+static bool readable(uint8_t *page)
+{
+    return syscall(SYS_futex, page, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, page, 0) >= 0 ||
+           errno != EFAULT;
+}
+
+static bool writable(uint8_t *page)
+{
+    uint32_t nobody_waits = 0;
+    return syscall(SYS_futex, &nobody_waits, FUTEX_WAKE_OP_PRIVATE, 0, 0, page,
+                   FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0)) >= 0 ||
+           errno != EFAULT;
+}
+
+bool slot_make_present(struct slot *slot, uint64_t gpa, bool write)
+{
+    uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
+    int error = errno;
+    uint8_t *at = slot->info.hva + (page << PAGE_BITS);
+    bool present = write ? writable(at) : readable(at);
+    errno = error;
+    if (present)
+        atomic_fetch_or(&slot->present[write][page / 64], BIT(page % 64));
+    return present;
+}
+
+int memory_populate(struct memory *m, uint64_t gpa)
+{
+    pthread_rwlock_rdlock(&m->readers);
+    struct slot *s = memory_slot_at(m, gpa);
+    int r = !s ? -ENOENT : slot_host(s, gpa, false) ? 0 : -EFAULT;
+    pthread_rwlock_unlock(&m->readers);
+    return r;
+}
+
 /* ---- copies and reports ---- */
 
 /* Calls STEP for each piece of [gpa, gpa + length) that lies in one page of one slot.  -EFAULT,
@@ -225,7 +281,7 @@ static int walk_pieces(struct memory *m, uint64_t gpa, uint64_t length, bool for
         if (size > length)
             size = length;
         struct slot *s = memory_slot_at(m, gpa);
-        if (!s || (for_write && s->info.flags & MEMORY_READONLY))
+        if (!s || (for_write && s->info.flags & MEMORY_READONLY) || !slot_host(s, gpa, for_write))
             return -EFAULT;
         if (step)
             step(m, s, gpa, (unsigned)size, opaque);
@@ -365,6 +421,15 @@ int memory_clear_dirty(struct memory *m, uint32_t id, uint64_t first, uint64_t c
     return 0;
 }
 
+void memory_clear_dirty_page(struct memory *m, uint32_t id, uint64_t page)
+{
+    pthread_mutex_lock(&m->lock);
+    struct slot *s = table_by_id(atomic_load(&m->table), id);
+    if (s && s->dirty && page < s->info.size >> PAGE_BITS)
+        atomic_fetch_and(&s->dirty[page / 64], ~BIT(page % 64));
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* ---- processors ---- */
 
 void memory_add_processor(struct memory *m, struct processor *p)
@@ -398,8 +463,14 @@ void memory_poll_others(struct memory *m, struct processor *except, uint32_t bit
     pthread_mutex_unlock(&m->lock);
 }
 
+uint64_t memory_synchronizations(struct memory *m)
+{
+    return atomic_load(&m->synchronizations);
+}
+
 void memory_synchronize(struct memory *m)
 {
+    atomic_fetch_add(&m->synchronizations, 1);
     uint64_t epoch = atomic_fetch_add(&m->epoch, 1) + 1;
     memory_poll_others(m, NULL, POLL_FLUSH_TLB);
     /* A processor that enters from here on sees the request before it runs anything. */

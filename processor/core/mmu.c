@@ -22,6 +22,7 @@ struct walk {
     uint64_t linear;
     enum access_kind kind;
     struct access_as as;
+    bool peek;       /* from outside vmx_enter: nothing may unwind */
     uint64_t rights; /* PTE_RW and PTE_US: the AND over the levels; PTE_NX: the OR */
 };
 
@@ -76,7 +77,12 @@ static bool entry_read(struct walk *w, uint64_t gpa, unsigned size, struct entry
     if (!e->slot)
         return false;
     e->gpa = gpa;
-    e->hva = e->slot->info.hva + (gpa - e->slot->info.gpa);
+    e->hva = slot_host(e->slot, gpa, false);
+    if (unlikely(!e->hva)) {
+        if (w->peek)
+            return false;
+        host_fault(w->p, gpa);
+    }
     e->value = size == 8 ? __atomic_load_n((uint64_t *)e->hva, __ATOMIC_ACQUIRE)
                          : __atomic_load_n((uint32_t *)e->hva, __ATOMIC_ACQUIRE);
     return true;
@@ -89,6 +95,8 @@ static bool entry_set(struct walk *w, struct entry *e, unsigned size, uint64_t b
         return true;
     if (e->slot->info.flags & MEMORY_READONLY)
         return true; /* a page table in ROM cannot take the bits */
+    if (unlikely(!slot_host(e->slot, e->gpa, true)))
+        host_fault(w->p, e->gpa);
     bool done;
     if (size == 8) {
         done = __atomic_compare_exchange_n((uint64_t *)e->hva, &e->value, e->value | bits, false,
@@ -291,7 +299,7 @@ static bool peek(struct processor *p, uint64_t linear, struct walk *w, uint64_t 
 bool processor_translate(struct processor *p, uint64_t linear, uint64_t *gpa, bool *writable,
                          bool *user)
 {
-    struct walk w = {.p = p, .linear = linear};
+    struct walk w = {.p = p, .linear = linear, .peek = true};
     w.rights = PTE_RW | PTE_US;
     if (!(p->mode & MODE_PAGING))
         *gpa = linear;

@@ -495,5 +495,6 @@ unsigned vmx_complete(struct processor *p)
     p->stop_after_step = true;
     unsigned reason = enter(p);
     p->stop_after_step = false;
+    p->vmcs.string_left = 0;
     return reason;
 }

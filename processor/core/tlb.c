@@ -107,14 +107,15 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     }
     e->addend = addend;
     e->fetch = fetch;
-    e->read = data && t->read ? page : dead;
+    e->read = data && t->read && slot_is_present(slot, t->gpa, false) ? page : dead;
     e->write = dead;
     tlb->flags[index] =
         (uint8_t)((t->global ? TLB_FLAG_GLOBAL : 0) | (t->large ? TLB_FLAG_LARGE : 0));
     tlb->filled = true;
     if (t->large)
         p->tlb_set->large = true;
-    if (!data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa))
+    if (!data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa) ||
+        !slot_is_present(slot, t->gpa, true))
         return;
     /* The tag first, then the question: a processor that marks the page as code asks for the tag to
      * be dropped after marking, so one of the two sees the other. */

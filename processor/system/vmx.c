@@ -68,6 +68,7 @@ const char *exit_reason_name(unsigned reason)
         [EXIT_REASON_KICK] = "kick",
         [EXIT_REASON_COMPLETED] = "completed",
         [EXIT_REASON_FETCH] = "fetch outside memory",
+        [EXIT_REASON_HOST_FAULT] = "host fault",
     };
     if (reason >= ARRAY_SIZE(name) || !name[reason])
         return "unknown";

@@ -374,6 +374,34 @@ static void case_signal_thread(void)
     guest_free(&g);
 }
 
+static void *run_cancellable(void *opaque)
+{
+    struct guest *g = opaque;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    CHECK(ioctl(g->vcpu, KVM_RUN, 0) == 12345); /* does not return */
+    return NULL;
+}
+
+/* A thread that is cancelled in KVM_RUN leaves a VM that still works. */
+static void case_cancel(void)
+{
+    for (int i = 0; i < 20; i++) {
+        struct guest g;
+        pthread_t thread;
+        void *result;
+        guest_new(&g, code_count, sizeof(code_count));
+        CHECK(pthread_create(&thread, NULL, run_cancellable, &g) == 0);
+        if (i % 4) /* else as early as can be */
+            wait_running(&g);
+        CHECK(pthread_cancel(thread) == 0);
+        CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+        /* A change of memory waits for vCPUs that run; none does. */
+        struct kvm_userspace_memory_region none = {.slot = 0};
+        CHECK(ioctl(g.vm, KVM_SET_USER_MEMORY_REGION, &none) == 0);
+        guest_free(&g);
+    }
+}
+
 static void case_signal_process(void)
 {
     struct guest g;
@@ -591,6 +619,66 @@ static void case_paths(void)
     CHECK(access("/dev/null", F_OK) == 0 && stat("/dev", &st) == 0 && S_ISDIR(st.st_mode));
 }
 
+/* The count of exits that a statistics file tells of, read as its header says. */
+static uint64_t exits_counted(int fd)
+{
+    struct kvm_stats_header h;
+    CHECK(lseek(fd, 0, SEEK_SET) == 0);
+    CHECK(read(fd, &h, sizeof(h)) == sizeof(h));
+    size_t size = sizeof(struct kvm_stats_desc) + h.name_size;
+    struct kvm_stats_desc *d = malloc(size);
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < h.num_desc; i++) {
+        CHECK(pread(fd, d, size, (off_t)(h.desc_offset + i * size)) == (ssize_t)size);
+        if (!strcmp((const char *)(d + 1), "exits"))
+            CHECK(pread(fd, &value, sizeof(value), (off_t)(h.data_offset + d->offset)) == 8);
+    }
+    free(d);
+    return value;
+}
+
+static void case_statistics(void)
+{
+    struct guest g;
+    guest_new(&g, code_devices, sizeof(code_devices));
+    CHECK(ioctl(g.system, KVM_CHECK_EXTENSION, KVM_CAP_BINARY_STATS_FD) == 1);
+    int fd = ioctl(g.vcpu, KVM_GET_STATS_FD, 0);
+    CHECK(fd >= 0);
+    uint64_t before = exits_counted(fd);
+    CHECK(ioctl(g.vcpu, KVM_RUN, 0) == 0 && g.run->exit_reason == KVM_EXIT_IO);
+    CHECK(exits_counted(fd) > before);
+    guest_free(&g);
+    CHECK(exits_counted(fd) > before); /* the file keeps the VM */
+    CHECK(close(fd) == 0);
+    CHECK_FAILS(read(fd, &before, 8), EBADF);
+}
+
+static void case_dirty_ring(void)
+{
+    const size_t bytes = 0x4000;
+    const off_t at = KVM_DIRTY_LOG_PAGE_OFFSET * 4096;
+    struct guest g;
+    guest_new(&g, code_count, sizeof(code_count));
+    CHECK_FAILS(ioctl(g.vm, KVM_RESET_DIRTY_RINGS, 0), EINVAL);
+    guest_free(&g);
+
+    int system = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    int vm = ioctl(system, KVM_CREATE_VM, 0);
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_DIRTY_LOG_RING, .args = {bytes}};
+    CHECK(ioctl(vm, KVM_ENABLE_CAP, &cap) == 0);
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    CHECK(vcpu >= 0);
+    CHECK(mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, vcpu, at) == MAP_FAILED);
+    CHECK(mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, vcpu, at) == MAP_FAILED);
+    struct kvm_dirty_gfn *ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, at);
+    CHECK(ring != MAP_FAILED);
+    CHECK(ring[0].flags == 0 && ring[bytes / sizeof(*ring) - 1].flags == 0);
+    ring[0].flags = 0;
+    CHECK(ioctl(vm, KVM_RESET_DIRTY_RINGS, 0) == 0);
+    CHECK(munmap(ring, bytes) == 0);
+    CHECK(close(vcpu) == 0 && close(vm) == 0 && close(system) == 0);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -603,6 +691,7 @@ static const struct {
     {"fork", case_fork},
     {"exec", case_exec},
     {"signal-thread", case_signal_thread},
+    {"cancel", case_cancel},
     {"signal-process", case_signal_process},
     {"signal-timer", case_signal_timer},
     {"signal-jump", case_signal_jump},
@@ -612,6 +701,8 @@ static const struct {
     {"single-step", case_single_step},
     {"shut-window", case_shut_window},
     {"paths", case_paths},
+    {"statistics", case_statistics},
+    {"dirty-ring", case_dirty_ring},
 };
 
 int main(int argc, char **argv)

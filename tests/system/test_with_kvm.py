@@ -16,8 +16,9 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 
 CASES = ["devices", "two-vms", "mapping", "descriptors", "close-order", "fork", "exec",
-         "signal-thread", "signal-process", "signal-timer", "signal-jump", "signal-mask",
-         "immediate-exit", "cpuid-again", "single-step", "shut-window", "paths"]
+         "signal-thread", "cancel", "signal-process", "signal-timer", "signal-jump", "signal-mask",
+         "immediate-exit", "cpuid-again", "single-step", "shut-window", "paths",
+         "statistics", "dirty-ring"]
 
 
 def with_kvm(trapeze, *command, timeout=120, **options):

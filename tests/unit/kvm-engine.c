@@ -14,8 +14,11 @@
 
 struct linux_file {
     int fd;
-    void *map;
-    size_t length;
+    struct {
+        void *at;
+        size_t length;
+    } map[4];
+    unsigned maps;
 };
 
 static struct kvm_file *linux_wrap(int fd)
@@ -45,20 +48,29 @@ static long linux_ioctl(struct kvm_file *file, unsigned long request, unsigned l
     return r;
 }
 
-static void *linux_mmap(struct kvm_file *file, size_t length)
+static void *linux_mmap(struct kvm_file *file, size_t length, uint64_t offset)
 {
     struct linux_file *f = (struct linux_file *)file;
-    f->map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
-    f->length = length;
-    g_assert_true(f->map != MAP_FAILED);
-    return f->map;
+    void *at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, (off_t)offset);
+    if (at == MAP_FAILED)
+        return NULL;
+    g_assert_cmpuint(f->maps, <, G_N_ELEMENTS(f->map));
+    f->map[f->maps].at = at;
+    f->map[f->maps++].length = length;
+    return at;
+}
+
+static long linux_read(struct kvm_file *file, void *to, size_t size, uint64_t offset)
+{
+    ssize_t n = pread(((struct linux_file *)file)->fd, to, size, (off_t)offset);
+    return n < 0 ? -errno : n;
 }
 
 static void linux_close(struct kvm_file *file)
 {
     struct linux_file *f = (struct linux_file *)file;
-    if (f->map)
-        munmap(f->map, f->length);
+    for (unsigned i = 0; i < f->maps; i++)
+        munmap(f->map[i].at, f->map[i].length);
     close(f->fd);
     g_free(f);
 }
@@ -76,6 +88,7 @@ const struct kvm_engine kvm_engine_linux = {
     .open = linux_open,
     .ioctl = linux_ioctl,
     .mmap = linux_mmap,
+    .read = linux_read,
     .close = linux_close,
     .kick = linux_kick,
 };
@@ -93,9 +106,14 @@ static long software_ioctl(struct kvm_file *f, unsigned long request, unsigned l
     return tkvm_ioctl((struct tkvm_file *)f, request, argument, (struct tkvm_file **)created);
 }
 
-static void *software_mmap(struct kvm_file *f, size_t length)
+static void *software_mmap(struct kvm_file *f, size_t length, uint64_t offset)
 {
-    return tkvm_mmap((struct tkvm_file *)f, length, 0);
+    return tkvm_mmap((struct tkvm_file *)f, length, offset);
+}
+
+static long software_read(struct kvm_file *f, void *to, size_t size, uint64_t offset)
+{
+    return tkvm_read((struct tkvm_file *)f, to, size, offset);
 }
 
 static void software_close(struct kvm_file *f)
@@ -115,6 +133,7 @@ const struct kvm_engine kvm_engine_software = {
     .open = software_open,
     .ioctl = software_ioctl,
     .mmap = software_mmap,
+    .read = software_read,
     .close = software_close,
     .kick = software_kick,
 };
@@ -202,7 +221,7 @@ void test_vm_add_vcpu(struct test_vm *t, unsigned long capability)
         n++;
     g_assert_cmpuint(n, <, TEST_VCPUS);
     g_assert_cmpint(t->e->ioctl(t->vm, KVM_CREATE_VCPU, n, &t->vcpu[n]), ==, 0);
-    t->run[n] = t->e->mmap(t->vcpu[n], 12288);
+    t->run[n] = t->e->mmap(t->vcpu[n], 12288, 0);
     g_assert_nonnull(t->run[n]);
     give_cpuid(t, n, capability == KVM_CAP_TSC_DEADLINE_TIMER);
 }

@@ -20,7 +20,8 @@ struct kvm_engine {
     struct kvm_file *(*open)(void); /* NULL: not there */
     long (*ioctl)(struct kvm_file *f, unsigned long request, unsigned long argument,
                   struct kvm_file **created);
-    void *(*mmap)(struct kvm_file *f, size_t length);
+    void *(*mmap)(struct kvm_file *f, size_t length, uint64_t offset); /* NULL and errno */
+    long (*read)(struct kvm_file *f, void *to, size_t size, uint64_t offset); /* pread */
     void (*close)(struct kvm_file *f);
     /* Makes KVM_RUN of VCPU in THREAD return -EINTR soon. */
     void (*kick)(struct kvm_file *vcpu, struct kvm_run *run, pthread_t thread);

@@ -123,7 +123,7 @@ static void guest_cpuid_ranges(const struct kvm_engine *e)
     };
     struct test_vm *t = test_vm_new(e, 0, false);
     CHECK(e->ioctl(t->vm, KVM_CREATE_VCPU, 0, &t->vcpu[0]), 0);
-    t->run[0] = e->mmap(t->vcpu[0], 12288);
+    t->run[0] = e->mmap(t->vcpu[0], 12288, 0);
     CHECK(test_vcpu(t, KVM_SET_CPUID2, (void *)&intel), 0);
     const uint32_t *r = guest_cpuid(t, 0, 0);
     g_assert_cmphex(r[0], ==, 7);

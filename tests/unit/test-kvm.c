@@ -166,7 +166,7 @@ static void many_vcpus(const struct kvm_engine *e)
     for (unsigned i = 0; i < 1024; i++)
         CHECK(e->ioctl(t->vm, KVM_CREATE_VCPU, i, &v[i]), 0);
     CHECK(e->ioctl(t->vm, KVM_CREATE_VCPU, 1024, &beyond), -EINVAL);
-    struct kvm_run *run = e->mmap(v[1023], 12288);
+    struct kvm_run *run = e->mmap(v[1023], 12288, 0);
     g_assert_nonnull(run);
     run->immediate_exit = 1;
     for (unsigned i = 0; i < 1024; i++)
