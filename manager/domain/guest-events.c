@@ -25,9 +25,9 @@ void guest_powered_off(struct domain *d, bool by_reset)
     d->shut_down = true;
     if (restart) {
         d->reboot_wanted = false;
+        state_write(d, NULL);
         qmp_command(d->qmp, "system_reset", NULL, QMP_TIMEOUT_MS, on_reset_answer, d);
-        qmp_command(d->qmp, "cont", NULL, QMP_TIMEOUT_MS, on_reset_answer, d);
-        return;
+        return; /* on_reset goes on */
     }
     guest_set_state(d, DOMAIN_SHUTDOWN, 1);
     domains_tell(d, EVENT_SHUTDOWN, SHUTDOWN_GUEST);
@@ -72,12 +72,21 @@ static void on_resume(struct domain *d, const json_t *detail)
     domains_tell(d, EVENT_RESUMED, 0);
 }
 
+/* A guest that had powered off was reset to go on. */
+static void on_reset(struct domain *d, const json_t *detail)
+{
+    (void)detail;
+    if (d->phase == GUEST_UP && d->shut_down && d->state != DOMAIN_SHUTDOWN)
+        qmp_command(d->qmp, "cont", NULL, QMP_TIMEOUT_MS, on_reset_answer, d);
+}
+
 void guest_event(const char *name, const json_t *detail, void *domain)
 {
     static const struct {
         const char *name;
         void (*take)(struct domain *d, const json_t *detail);
-    } events[] = {{"SHUTDOWN", on_shutdown}, {"STOP", on_stop}, {"RESUME", on_resume}};
+    } events[] = {
+        {"SHUTDOWN", on_shutdown}, {"RESET", on_reset}, {"STOP", on_stop}, {"RESUME", on_resume}};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(events); i++)
         if (!strcmp(name, events[i].name))

@@ -204,11 +204,6 @@ static void on_cpus(json_t *value, const GError *error, void *data)
 static void on_chardevs(json_t *value, const GError *error, void *data)
 {
     struct domain *d = data;
-    /* The machine calls its serial port and its virtio console so. */
-    static const char *const labels[][2] = {{"serial", "serial0"},
-                                            {"serial0", "serial0"},
-                                            {"console", "console"},
-                                            {"console0", "console"}};
     size_t i;
     json_t *chardev;
 
@@ -223,15 +218,10 @@ static void on_chardevs(json_t *value, const GError *error, void *data)
 
         if (!label || !file || !g_str_has_prefix(file, "pty:"))
             continue;
-        for (unsigned n = 0; n < G_N_ELEMENTS(labels); n++)
-            if (!strcmp(label, labels[n][0])) {
-                bool serial = !strcmp(labels[n][1], "serial0");
-                g_autofree char *alias =
-                    serial ? g_strdup("serial0")
-                           : g_strdup_printf("console%d", d->live->serial.present);
-
-                definition_set_pty(d->live, alias, file + strlen("pty:"));
-            }
+        /* The machine's virtio console comes after the serial port's twin, if there is one. */
+        if (!strcmp(label, "console0"))
+            label = d->live->serial.present ? "console1" : "console0";
+        definition_set_pty(d->live, label, file + strlen("pty:"));
     }
     qmp_command(d->qmp, "query-cpus-fast", NULL, QMP_TIMEOUT_MS, on_cpus, d);
 }
