@@ -238,6 +238,7 @@ void cpuid_apply(struct vcpu *v)
             .x2apic = !v->cpuid_count || cpuid_has(v, &cpuid_x2apic),
             .tsc_deadline = !v->cpuid_count || cpuid_has(v, &cpuid_tsc_deadline),
             .phys_bits = p->phys_bits,
+            .cmci = v->msr.mcg_cap & MCG_CMCI_P,
         };
         lapic_set_features(v->lapic, &f);
     }

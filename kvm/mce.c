@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Machine-check architecture (SDM volume 3, chapter 16): registers and injection by user space. */
+#include "guest-cpuid.h"
 #include "msr.h"
-#include "vcpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,9 +10,15 @@
 #define MCI_STATUS_VAL  BIT(63)
 #define MCI_STATUS_OVER BIT(62)
 #define MCI_STATUS_UC   BIT(61)
+#define MCI_STATUS_PCC  BIT(57)
+#define MCI_STATUS_S    BIT(56)
+#define MCI_STATUS_AR   BIT(55)
 #define MCG_CTL_P       BIT(8)
+#define MCI_CTL2_EN     BIT(30)
+#define MCI_CTL2_BITS   (MCI_CTL2_EN | 0x7fff) /* and the threshold */
 
-enum { BANK_CTL, BANK_STATUS, BANK_ADDR, BANK_MISC, BANK_WORDS };
+/* The first four are neighbouring MSRs; CTL2's stand apart. */
+enum { BANK_CTL, BANK_STATUS, BANK_ADDR, BANK_MISC, BANK_MSRS, BANK_CTL2 = BANK_MSRS, BANK_WORDS };
 
 static unsigned bank_count(const struct vcpu *v)
 {
@@ -42,7 +48,20 @@ long mce_setup(struct vcpu *v, uint64_t mcg_cap)
         v->msr.mcg_ctl = ~0ull;
     for (unsigned i = 0; i < count; i++)
         b[i * BANK_WORDS + BANK_CTL] = ~0ull;
+    cpuid_apply(v); /* the LAPIC's entry for corrected errors comes and goes with MCG_CMCI_P */
     return 0;
+}
+
+/* An error that asks nothing of the processor is logged, and signalled by an interrupt if the guest
+ * wants one (SDM volume 3, 16.5 and 16.6.3). */
+static void log_quietly(struct vcpu *v, uint64_t *bank, const struct kvm_x86_mce *mce)
+{
+    bank[BANK_STATUS] = mce->status;
+    bank[BANK_ADDR] = mce->addr;
+    bank[BANK_MISC] = mce->misc;
+    v->msr.mcg_status = 0;
+    if (v->lapic && v->msr.mcg_cap & MCG_CMCI_P && bank[BANK_CTL2] & MCI_CTL2_EN)
+        lapic_signal_cmci(v->lapic);
 }
 
 long mce_inject(struct vcpu *v, const struct kvm_x86_mce *mce)
@@ -53,6 +72,10 @@ long mce_inject(struct vcpu *v, const struct kvm_x86_mce *mce)
     if (!bank)
         return -ENOMEM;
     bank += mce->bank * BANK_WORDS;
+    if (!mce->mcg_status && !(mce->status & (MCI_STATUS_PCC | MCI_STATUS_S | MCI_STATUS_AR))) {
+        log_quietly(v, bank, mce);
+        return 0;
+    }
     bool uncorrected = mce->status & MCI_STATUS_UC;
     /* A disabled bank, or disabled reporting, loses the error. */
     if (uncorrected &&
@@ -80,6 +103,23 @@ long mce_inject(struct vcpu *v, const struct kvm_x86_mce *mce)
     return 0;
 }
 
+/* The word of MSR INDEX in the banks, or -1 when it is none of theirs; *EXISTS: V has the bank. */
+static int bank_word(const struct vcpu *v, uint32_t index, bool *exists)
+{
+    unsigned bank, word;
+    if (index - MSR_IA32_MC0_CTL < MCE_BANKS * BANK_MSRS) {
+        bank = (index - MSR_IA32_MC0_CTL) / BANK_MSRS;
+        word = (index - MSR_IA32_MC0_CTL) % BANK_MSRS;
+    } else if (index - MSR_IA32_MC0_CTL2 < MCE_BANKS) {
+        bank = index - MSR_IA32_MC0_CTL2;
+        word = BANK_CTL2;
+    } else {
+        return -1;
+    }
+    *exists = bank < bank_count(v);
+    return (int)(bank * BANK_WORDS + word);
+}
+
 int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
 {
     switch (index) {
@@ -94,18 +134,22 @@ int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
             return -EINVAL;
         *value = v->msr.mcg_ctl;
         return 0;
-    case 0x400 ... 0x400 + MCE_BANKS *BANK_WORDS - 1:
-        if (index - 0x400 >= bank_count(v) * BANK_WORDS)
-            return -EINVAL;
-        *value = v->mce_banks ? v->mce_banks[index - 0x400] : 0;
-        return 0;
     }
-    return -ENOENT;
+    bool exists;
+    int at = bank_word(v, index, &exists);
+    if (at < 0)
+        return -ENOENT;
+    if (!exists || (at % BANK_WORDS == BANK_CTL2 && !(v->msr.mcg_cap & MCG_CMCI_P) && !host))
+        return -EINVAL;
+    *value = v->mce_banks ? v->mce_banks[at] : 0;
+    return 0;
 }
 
 static int set_bank(struct vcpu *v, unsigned at, uint64_t value, bool host)
 {
-    if (at >= bank_count(v) * BANK_WORDS)
+    /* Without the interrupt there is no register to switch it on. */
+    if (at % BANK_WORDS == BANK_CTL2 &&
+        (value & ~MCI_CTL2_BITS || (!(v->msr.mcg_cap & MCG_CMCI_P) && (value || !host))))
         return -EINVAL;
     /* All ones or zeros, give or take the bits that old kernels clear. */
     if (at % BANK_WORDS == BANK_CTL && value && (value | BIT(10) | 1) != ~0ull)
@@ -135,8 +179,10 @@ int mce_set_msr(struct vcpu *v, uint32_t index, uint64_t value, bool host)
             return -EINVAL;
         v->msr.mcg_ctl = value;
         return 0;
-    case 0x400 ... 0x400 + MCE_BANKS *BANK_WORDS - 1:
-        return set_bank(v, index - 0x400, value, host);
     }
-    return -ENOENT;
+    bool exists;
+    int at = bank_word(v, index, &exists);
+    if (at < 0)
+        return -ENOENT;
+    return exists ? set_bank(v, (unsigned)at, value, host) : -EINVAL;
 }

@@ -21,6 +21,7 @@
 #define MSR_IA32_MISC_ENABLE       0x1a0
 #define MSR_MTRR_VARIABLE_BASE     0x200
 #define MSR_MTRR_DEF_TYPE          0x2ff
+#define MSR_IA32_MC0_CTL2          0x280
 #define MSR_IA32_MC0_CTL           0x400
 #define MSR_IA32_TSC_DEADLINE      0x6e0
 #define MSR_X2APIC_FIRST           0x800

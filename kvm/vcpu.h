@@ -86,7 +86,7 @@ struct vcpu {
     struct kvm_run *run; /* mapped at first use; see vm->run_fd */
     uint8_t *pio_data;   /* the page after it */
     struct dirty_ring dirty_ring;
-    uint32_t mp_state;   /* KVM_MP_STATE_* */
+    uint32_t mp_state; /* KVM_MP_STATE_* */
     bool has_run;
 
     /* Events to deliver. */
@@ -240,8 +240,8 @@ uint64_t dirty_ring_position(const struct vcpu *v);
 
 /* ---- paravirt.c ---- */
 
-/* Whether V's guest may use KVM_FEATURE_* FEATURE, or MSR INDEX for all that concerns such features:
- * always, unless user space asked for CPUID to be obeyed. */
+/* Whether V's guest may use KVM_FEATURE_* FEATURE, or MSR INDEX for all that concerns such
+ * features: always, unless user space asked for CPUID to be obeyed. */
 bool pv_allows(const struct vcpu *v, unsigned feature);
 bool pv_allows_msr(const struct vcpu *v, uint32_t index);
 /* Whether the host tells how long a thread waited. */
@@ -262,10 +262,11 @@ int hypercall_exit(struct vcpu *v);
 
 /* ---- mce.c ---- */
 
-#define MCE_CAP_SUPPORTED 0x1000100ull /* MCG_CTL_P, MCG_SER_P */
+#define MCG_CMCI_P        BIT(10)
+#define MCE_CAP_SUPPORTED (0x1000100ull | MCG_CMCI_P) /* MCG_CTL_P, MCG_SER_P */
 long mce_setup(struct vcpu *v, uint64_t mcg_cap);
 long mce_inject(struct vcpu *v, const struct kvm_x86_mce *mce);
-/* MSRs 0x179 to 0x17b and 0x400 up; results as msr_get. */
+/* MSRs 0x179 to 0x17b, 0x280 up and 0x400 up; results as msr_get. */
 int mce_get_msr(struct vcpu *v, uint32_t index, uint64_t *value, bool host);
 int mce_set_msr(struct vcpu *v, uint32_t index, uint64_t value, bool host);
 

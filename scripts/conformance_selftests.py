@@ -118,7 +118,7 @@ TESTS = [
     Test(3, "max_guest_memory_test", seconds=600, alone=True),
     Test(3, "pre_fault_memory_test"),
     Test(3, "kvm_binary_stats_test"),
-    Test(4, "hardware_disable_test", seconds=300),
+    Test(4, "hardware_disable_test", seconds=2400, alone=True),
     Test(4, "rseq_test", seconds=300),
     *skips(5, "x86_64/smm_test", "KVM_CAP_X86_SMM: no system management mode"),
     *skips(5, "x86_64/hyperv_clock x86_64/hyperv_cpuid x86_64/hyperv_extended_hypercalls "

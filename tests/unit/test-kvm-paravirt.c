@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What guests that know KVM may ask of it: hypercalls, steal time, asynchronous page faults. */
+/* What guests that know KVM may ask of it: hypercalls, steal time, asynchronous page faults; and
+ * what the host tells guests of its memory's errors. */
 #include "kvm-engine.h"
 
 #include <errno.h>
@@ -324,6 +325,57 @@ static void disabled_exits(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* ---------------------------------------------------------------- corrected errors */
+
+#define MCG_CMCI_P   (1ull << 10)
+#define MC3_CTL2     0x283u
+#define MC3_STATUS   0x40du
+#define MC3_ADDR     0x40eu
+#define CMCI_ENABLE  (1ull << 30)
+#define CMCI_VECTOR  0xa9
+#define STATUS_VALID (1ull << 63)
+
+static void log_error(struct test_vm *t, uint64_t address)
+{
+    struct kvm_x86_mce mce = {.status = STATUS_VALID | 0x90, .addr = address, .bank = 3};
+    CHECK(test_vcpu(t, KVM_X86_SET_MCE, &mce), 0);
+}
+
+/* Errors that ask nothing of the processor are logged, and told by an interrupt to who wants it. */
+static void corrected_errors(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    uint64_t supported = 0, cap = 8;
+    CHECK(test_system(t, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported), 0);
+    if (!(supported & MCG_CMCI_P)) {
+        g_assert_false(is_ours(e));
+        g_test_skip("not offered by this /dev/kvm");
+        test_vm_free(t);
+        return;
+    }
+    CHECK(test_vcpu(t, KVM_X86_SETUP_MCE, &cap), 0);
+    CHECK(set_msr(t, MC3_CTL2, CMCI_ENABLE), 0);
+    cap |= MCG_CMCI_P;
+    CHECK(test_vcpu(t, KVM_X86_SETUP_MCE, &cap), 0);
+    CHECK(set_msr(t, MC3_CTL2, 1ull << 29), 0);
+    CHECK(set_msr(t, MC3_CTL2 + 5, CMCI_ENABLE), 0); /* no such bank */
+    struct kvm_lapic_state s;
+    CHECK(test_vcpu(t, KVM_GET_LAPIC, &s), 0);
+    g_assert_cmpuint(s.regs[0x32], ==, 6); /* entries but one */
+    s.regs[0xf1] |= 1;                     /* software-enabled */
+    memcpy(s.regs + 0x2f0, (const uint8_t[4]){CMCI_VECTOR}, 4);
+    CHECK(test_vcpu(t, KVM_SET_LAPIC, &s), 0);
+    log_error(t, 0x1000);
+    g_assert_false(irr_has(t, 0, CMCI_VECTOR));
+    g_assert_cmphex(get_msr(t, MC3_ADDR), ==, 0x1000);
+    CHECK(set_msr(t, MC3_CTL2, CMCI_ENABLE | 1), 1);
+    log_error(t, 0x2000);
+    g_assert_true(irr_has(t, 0, CMCI_VECTOR));
+    g_assert_cmphex(get_msr(t, MC3_ADDR), ==, 0x2000);
+    g_assert_cmphex(get_msr(t, MC3_STATUS), ==, STATUS_VALID | 0x90);
+    test_vm_free(t);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -339,6 +391,7 @@ int main(int argc, char **argv)
         {"async-pf", async_pf},
         {"enforced", enforced},
         {"disabled-exits", disabled_exits},
+        {"corrected-errors", corrected_errors},
     };
     for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
         kvm_test_add("kvm-paravirt", tests[i].name, tests[i].fn);
