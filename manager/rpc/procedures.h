@@ -48,10 +48,11 @@ procedure_later create_xml, start, start_flags, destroy, destroy_flags, stop, st
     reset, suspend, resume;
 
 /* procedures-config.c: what a domain is, and its configuration */
-procedure_now get_xml, get_info, get_state, get_control, get_os_type, get_max_memory, get_max_vcpus,
-    get_vcpus, get_vcpu_pins, get_vcpu_count, get_autostart, set_autostart, is_active,
-    is_persistent, is_updated, set_memory, set_memory_flags, set_max_memory, set_vcpus,
-    set_vcpus_flags, get_metadata, set_metadata, get_security_label, get_messages, has_nothing;
+procedure_now get_xml, get_info, get_state, get_control, get_job_info, get_job_stats, get_os_type,
+    get_max_memory, get_max_vcpus, get_vcpus, get_vcpu_pins, get_vcpu_count, get_autostart,
+    set_autostart, is_active, is_persistent, is_updated, set_memory, set_memory_flags,
+    set_max_memory, set_vcpus, set_vcpus_flags, get_metadata, set_metadata, get_security_label,
+    get_messages, has_nothing;
 
 /* procedures-stats.c: what running guests say of themselves */
 procedure_later get_all_stats, get_block_stats, get_block_stats_flags, get_block_info,

@@ -28,8 +28,10 @@ static void close_console(struct stream *s)
 {
     remove_source(&s->in);
     remove_source(&s->out);
-    if (s->fd >= 0)
-        domain_console_closed(s->domain, s->fd);
+    if (s->fd < 0)
+        return;
+    domain_console_closed(s->domain, s->fd);
+    close(s->fd);
     s->fd = -1;
 }
 

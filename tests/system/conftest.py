@@ -21,8 +21,14 @@ from console import Guest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def trapeze():
-    path = pathlib.Path(os.environ.get("TRAPEZE_BUILD", ROOT / "build")).resolve() / "trapeze"
+def build():
+    """The build folder."""
+    return pathlib.Path(os.environ.get("TRAPEZE_BUILD", ROOT / "build")).resolve()
+
+
+@pytest.fixture(scope="session")
+def trapeze(build):
+    path = build / "trapeze"
     assert path.exists(), f"{path} is not built: run `make` first"
     return path
 

@@ -8,7 +8,7 @@
  *   echo     sends back what comes in, until a `q`
  *   hang     waits for ever, with interrupts off
  *   count    says one number after the other for ever
- *   off      powers off by ACPI's S5
+ *   off      powers off by ACPI's S5;  button: does so when the power button is pressed
  *   reset    resets by port 0xcf9;  keyboard: by the i8042;  triple: by a triple fault
  *   exit=N   writes N to the debug-exit port
  */
@@ -18,6 +18,8 @@
 #define COM1       0x3f8
 #define DEBUG_EXIT 0xf4
 
+#define PM1_STATUS    0x600
+#define POWER_BUTTON  0x100
 #define PM1_CONTROL   0x604
 #define SLEEP_ENABLE  0x2000
 #define SLEEP_TYPE_S5 (5 << 10)
@@ -194,6 +196,15 @@ static _Noreturn void power_off(void)
     stop();
 }
 
+static _Noreturn void await_button(void)
+{
+    text("waiting for the button\n");
+    while (!(inb(PM1_STATUS + 1) & POWER_BUTTON >> 8))
+        __asm__ volatile("pause");
+    text("pressed\n");
+    power_off();
+}
+
 static uint32_t number(const char *s)
 {
     uint32_t value = 0;
@@ -231,6 +242,8 @@ static void obey(const char *word, const struct info *info)
         hang();
     else if (after(word, "count"))
         count();
+    else if (after(word, "button"))
+        await_button();
     else if (after(word, "off"))
         power_off();
     else if (after(word, "reset"))
