@@ -201,6 +201,19 @@ static bool take_engine(void *target, const char *value, GError **error)
     return wrong(error, value, "give auto, kvm or software");
 }
 
+static bool take_translator(void *target, const char *value, GError **error)
+{
+    static const char *const names[] = {"off", "on", "check", NULL};
+    enum translator_choice choice = TRANSLATOR_OFF;
+
+    while (names[choice] && strcmp(value, names[choice]))
+        choice++;
+    if (!names[choice])
+        return wrong(error, value, "give on, off or check");
+    ((struct run_target *)target)->config.translator = choice;
+    return true;
+}
+
 static bool take_pit(void *target, const char *value, GError **error)
 {
     if (strcmp(value, "on") && strcmp(value, "off"))
@@ -258,6 +271,10 @@ static const struct option_row rows[] = {
      "who runs the guest: Linux's KVM, or Trapeze's processor in\n"
      "software; auto tries KVM out and says what it took and why",
      take_engine},
+    {"translator", "on|off|check",
+     "whether the software engine translates code or interprets it\n"
+     "(default off); check does both and compares, slowly",
+     take_translator},
     {"cpu", "MODEL[,...]", "what the guest's processor offers; see `trapeze help cpu`", take_cpu},
     {"pit", "on|off", "the old timer chip (default on)", take_pit},
     {"qmp", "unix:PATH|fd:N",

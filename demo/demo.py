@@ -21,6 +21,7 @@ def options():
     parser.add_argument("--cpus", default="1")
     parser.add_argument("--memory", default="512M")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--translator", help="as for `trapeze run`")
     parser.add_argument("--check", action="store_true",
                         help="run the self-check and power off even on a terminal")
     return parser.parse_args()
@@ -32,7 +33,8 @@ def command(args, kernel, initramfs, disk, check):
         append += " trapeze.check quiet"
     return [args.trapeze, "run", "--kernel", str(kernel.image), "--initrd", str(initramfs),
             "--append", append, "--memory", args.memory, "--cpus", args.cpus,
-            "--engine", args.engine, "--disk", str(disk), "--net", "user", "--stats"]
+            "--engine", args.engine, "--disk", str(disk), "--net", "user", "--stats",
+            *(["--translator", args.translator] if args.translator else [])]
 
 
 def follow(program):

@@ -54,7 +54,7 @@ void tkvm_clear_kick(struct tkvm_file *vcpu);
 
 /* ---- what Linux lacks: behind one capability of our own ---- */
 
-/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 1; Linux answers 0.
+/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 2; Linux answers 0.
  */
 #define KVM_CAP_TRAPEZE 0x545250 /* "TRP" */
 
@@ -80,5 +80,41 @@ struct trapeze_kvm_exit_counts {
 
 /* vCPU: instructions retired so far. */
 #define TRAPEZE_KVM_GET_INSTRUCTIONS _IOR(KVMIO, 0xf2, __u64)
+
+/* VM (version 2): how its vCPUs run code; before the first of them is created, else -EBUSY.
+ * Without this call everything is interpreted.  -EINVAL for an unknown mode. */
+enum {
+    TRAPEZE_KVM_INTERPRET,
+    TRAPEZE_KVM_TRANSLATE,
+    /* Every run of a translation is compared with the interpreter: slow, for one vCPU. */
+    TRAPEZE_KVM_TRANSLATE_CHECK,
+};
+struct trapeze_kvm_translator {
+    __u32 mode;
+    __u32 threshold; /* a block is translated at this lookup; 0: the default */
+};
+#define TRAPEZE_KVM_SET_TRANSLATOR _IOW(KVMIO, 0xf3, struct trapeze_kvm_translator)
+
+/* vCPU (version 2): what its translator did; all 0 when it has none. */
+struct trapeze_kvm_translator_counts {
+    __u64 blocks;   /* translated so far */
+    __u64 bytes;    /* of host code, now */
+    __u64 emptied;  /* times the cache was emptied */
+    __u64 entries;  /* from the run loop into translated code */
+    __u64 links;    /* jumps made direct */
+    __u64 slow;     /* memory accesses that missed the inline TLB check */
+    __u64 handlers; /* instructions run by their handler from translated code */
+    __u64 compared, differences; /* TRAPEZE_KVM_TRANSLATE_CHECK */
+};
+#define TRAPEZE_KVM_GET_TRANSLATOR_COUNTS                                                          \
+    _IOR(KVMIO, 0xf4, struct trapeze_kvm_translator_counts)
+
+/* vCPU (version 2): the first difference that TRAPEZE_KVM_TRANSLATE_CHECK found, as text; -ENOENT
+ * when there is none. */
+struct trapeze_kvm_translator_difference {
+    char text[8192]; /* ends with 0 */
+};
+#define TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE                                                      \
+    _IOR(KVMIO, 0xf5, struct trapeze_kvm_translator_difference)
 
 #endif

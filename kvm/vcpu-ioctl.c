@@ -273,6 +273,35 @@ static long do_get_instructions(struct ioctl_call *c)
     return 0;
 }
 
+static long do_get_translator_counts(struct ioctl_call *c)
+{
+    struct trapeze_kvm_translator_counts *out = c->data;
+    struct processor_translator_counts n;
+    processor_get_translator_counts(c->vcpu->processor, &n);
+    *out = (struct trapeze_kvm_translator_counts){
+        .blocks = n.blocks,
+        .bytes = n.bytes,
+        .emptied = n.emptied,
+        .entries = n.entries,
+        .links = n.links,
+        .slow = n.slow,
+        .handlers = n.handlers,
+        .compared = n.compared,
+        .differences = n.differences,
+    };
+    return 0;
+}
+
+static long do_get_translator_difference(struct ioctl_call *c)
+{
+    const char *text = processor_translator_difference(c->vcpu->processor);
+    struct trapeze_kvm_translator_difference out = {{0}};
+    if (!text)
+        return -ENOENT;
+    strncpy(out.text, text, sizeof(out.text) - 1);
+    return user_write(c->argument, &out, sizeof(out));
+}
+
 static const struct ioctl_entry vcpu_requests[] = {
     {KVM_RUN, ARG_VALUE, do_run},
     {KVM_GET_REGS, ARG_OUT, do_get_regs},
@@ -320,6 +349,8 @@ static const struct ioctl_entry vcpu_requests[] = {
     {KVM_PRE_FAULT_MEMORY, ARG_INOUT, do_pre_fault_memory},
     {TRAPEZE_KVM_GET_EXIT_COUNTS, ARG_VALUE, do_get_exit_counts},
     {TRAPEZE_KVM_GET_INSTRUCTIONS, ARG_OUT, do_get_instructions},
+    {TRAPEZE_KVM_GET_TRANSLATOR_COUNTS, ARG_OUT, do_get_translator_counts},
+    {TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE, ARG_VALUE, do_get_translator_difference},
 };
 
 long vcpu_ioctl(struct ioctl_call *c, uint32_t request)

@@ -32,7 +32,7 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned id)
     v->external_vector = v->eoi_vector = -1;
     pthread_mutex_init(&v->mutex, NULL);
     v->processor = processor_new(vm->memory);
-    if (!v->processor) {
+    if (!v->processor || processor_set_translator(v->processor, &vm->translator) < 0) {
         vcpu_free(v);
         errno = ENOMEM;
         return NULL;

@@ -407,11 +407,29 @@ static long do_memory_written(struct ioctl_call *c)
     return 0;
 }
 
+static long do_set_translator(struct ioctl_call *c)
+{
+    const struct trapeze_kvm_translator *t = c->data;
+    if (t->mode > TRAPEZE_KVM_TRANSLATE_CHECK)
+        return -EINVAL;
+    pthread_mutex_lock(&c->vm->lock);
+    long r = vm_vcpu_count(c->vm) ? -EBUSY : 0;
+    if (r == 0)
+        c->vm->translator = (struct processor_translator){
+            .on = t->mode != TRAPEZE_KVM_INTERPRET,
+            .check = t->mode == TRAPEZE_KVM_TRANSLATE_CHECK,
+            .threshold = t->threshold,
+        };
+    pthread_mutex_unlock(&c->vm->lock);
+    return r;
+}
+
 static const struct ioctl_entry vm_requests[] = {
     {KVM_IRQ_LINE, ARG_IN, do_irq_line},
     {KVM_IRQ_LINE_STATUS, ARG_INOUT, do_irq_line_status},
     {KVM_SIGNAL_MSI, ARG_IN, do_signal_msi},
     {TRAPEZE_KVM_MEMORY_WRITTEN, ARG_IN, do_memory_written},
+    {TRAPEZE_KVM_SET_TRANSLATOR, ARG_IN, do_set_translator},
     {KVM_CHECK_EXTENSION, ARG_VALUE, do_check_extension},
     {KVM_ENABLE_CAP, ARG_IN, do_enable_cap},
     {KVM_CREATE_VCPU, ARG_VALUE, do_create_vcpu},

@@ -87,6 +87,8 @@ struct vm {
     uint32_t tsc_khz;     /* of new vCPUs */
     uint32_t boot_cpu_id; /* the vCPU that starts at the reset vector */
 
+    struct processor_translator translator; /* of new vCPUs */
+
     /* Capabilities that were enabled. */
     uint64_t x2apic_api;              /* KVM_X2APIC_API_* */
     uint64_t manual_dirty_log;        /* KVM_DIRTY_LOG_* */

@@ -3,6 +3,7 @@
 #include "boot/boot.h"
 #include "chipset/chipset.h"
 #include "core.h"
+#include "kvm/trapeze_kvm.h"
 #include "cpu-model.h"
 #include "monitor/monitor.h"
 #include "pci.h"
@@ -162,6 +163,36 @@ static bool check_config(const struct machine_config *c, GError **error)
     return !wrong;
 }
 
+/* Before the first vCPU. */
+static bool set_translator(struct machine *m, GError **error)
+{
+    static const uint32_t modes[] = {
+        [TRANSLATOR_OFF] = TRAPEZE_KVM_INTERPRET,
+        [TRANSLATOR_ON] = TRAPEZE_KVM_TRANSLATE,
+        [TRANSLATOR_CHECK] = TRAPEZE_KVM_TRANSLATE_CHECK,
+    };
+    struct trapeze_kvm_translator t = {.mode = modes[m->config->translator]};
+    long result;
+
+    if (m->config->translator == TRANSLATOR_OFF)
+        return true;
+    if (!m->engine->extended) {
+        g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
+                    "--translator: engine %s has none; add --engine software",
+                    m->engine->ops->name);
+        return false;
+    }
+    if (m->config->translator == TRANSLATOR_CHECK && m->config->cpus > 1) {
+        g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
+                    "--translator check compares one vCPU: take --cpus 1");
+        return false;
+    }
+    result = engine_ioctl_pointer(m->engine, m->vm, TRAPEZE_KVM_SET_TRANSLATOR, &t);
+    if (result < 0)
+        return core_error(error, m, "TRAPEZE_KVM_SET_TRANSLATOR", result);
+    return true;
+}
+
 static bool build(struct machine *m, GError **error)
 {
     const struct machine_config *c = m->config;
@@ -178,7 +209,7 @@ static bool build(struct machine *m, GError **error)
     result = m->engine->ops->ioctl(m->engine->system, KVM_CREATE_VM, 0, &m->vm);
     if (result < 0)
         return core_error(error, m, "KVM_CREATE_VM", result);
-    if (!ram_setup(m, error) || !irq_setup(m, error) ||
+    if (!ram_setup(m, error) || !irq_setup(m, error) || !set_translator(m, error) ||
         !cpu_model_resolve(m->cpu_model, m, error) || !add_vcpus(m, error))
         return false;
     m->irq_initial = irq_state_get(m);

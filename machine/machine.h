@@ -34,6 +34,9 @@ struct disk_config {
     bool readonly;
 };
 
+/* How the software engine runs code. */
+enum translator_choice { TRANSLATOR_OFF, TRANSLATOR_ON, TRANSLATOR_CHECK };
+
 /* What to build; strings are the configuration's own.  Filled by the caller from
  * machine_config_init's defaults, and copied nowhere: it must outlive the machine. */
 struct machine_config {
@@ -42,6 +45,7 @@ struct machine_config {
     unsigned cpus;
     char *cpu_model; /* as --cpu; NULL for the default */
     enum engine_choice engine;
+    enum translator_choice translator;
     GPtrArray *disks;  /* of struct disk_config */
     GPtrArray *nets;   /* of char *: "user,forward=..." */
     char *serial;      /* stdio, none, pty, unix:PATH, file:PATH */

@@ -103,6 +103,45 @@ static uint64_t instructions(struct machine *m)
     return sum;
 }
 
+/* Blocks translated, how they were left, and what was compared. */
+static void print_translator(struct machine *m)
+{
+    struct trapeze_kvm_translator_counts sum = {0}, one;
+    g_autofree struct trapeze_kvm_translator_difference *difference =
+        g_new0(struct trapeze_kvm_translator_difference, 1);
+
+    for (unsigned i = 0; i < m->cpus && m->engine->extended; i++) {
+        struct engine_file *vcpu = m->vcpus[i]->file;
+
+        if (engine_ioctl_pointer(m->engine, vcpu, TRAPEZE_KVM_GET_TRANSLATOR_COUNTS, &one) < 0)
+            continue;
+        sum.blocks += one.blocks;
+        sum.bytes += one.bytes;
+        sum.emptied += one.emptied;
+        sum.entries += one.entries;
+        sum.links += one.links;
+        sum.slow += one.slow;
+        sum.handlers += one.handlers;
+        sum.compared += one.compared;
+        sum.differences += one.differences;
+        if (!*difference->text)
+            engine_ioctl_pointer(m->engine, vcpu, TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE,
+                                 difference);
+    }
+    if (!sum.blocks)
+        return;
+    fprintf(stderr,
+            "translator: %llu blocks, %llu bytes of code, emptied %llu times\n"
+            "  entries                  %llu\n"
+            "  direct jumps made        %llu\n"
+            "  TLB misses               %llu\n"
+            "  instructions by handler  %llu\n",
+            sum.blocks, sum.bytes, sum.emptied, sum.entries, sum.links, sum.slow, sum.handlers);
+    if (sum.compared)
+        fprintf(stderr, "  compared                 %llu\n  differences              %llu\n%s",
+                sum.compared, sum.differences, difference->text);
+}
+
 void machine_print_stats(struct machine *m)
 {
     g_autofree struct counters *user = g_new0(struct counters, 1);
@@ -121,6 +160,7 @@ void machine_print_stats(struct machine *m)
     fprintf(stderr, "engine: %s (%s)\n", m->engine->ops->name, m->engine->why);
     if (retired)
         fprintf(stderr, "instructions: %" PRIu64 "\n", retired);
+    print_translator(m);
     for (unsigned t = 0; t < ARRAY_SIZE(tables); t++) {
         if (!tables[t]->count)
             continue;

@@ -16,6 +16,34 @@
 struct processor *processor_new(struct memory *m);
 void processor_free(struct processor *p);
 
+/* How code runs; by default all of it is interpreted. */
+struct processor_translator {
+    bool on;
+    unsigned threshold; /* a block is translated at this lookup (0: the default) */
+    bool check;         /* compare every run of a translation with the interpreter */
+};
+/* Only outside vmx_enter.  Returns 0; -ENOMEM when memory is short or the host forbids executable
+ * memory, with everything interpreted then. */
+int processor_set_translator(struct processor *p, const struct processor_translator *how);
+
+/* What the translator did; all 0 without one. */
+struct processor_translator_counts {
+    uint64_t blocks;   /* translated so far */
+    uint64_t bytes;    /* of host code, now */
+    uint64_t emptied;  /* times the cache was emptied */
+    uint64_t entries;  /* from the run loop into translated code */
+    uint64_t links;    /* jumps made direct */
+    uint64_t slow;     /* memory accesses that missed the inline TLB check */
+    uint64_t handlers; /* instructions run by their handler from translated code */
+    uint64_t compared; /* runs compared with the interpreter */
+    uint64_t differences;
+};
+void processor_get_translator_counts(const struct processor *p,
+                                     struct processor_translator_counts *out);
+/* The first difference that was found, as text of several lines; NULL: none.  Valid until the next
+ * processor_set_translator. */
+const char *processor_translator_difference(const struct processor *p);
+
 /* Puts P in the state after RESET, or after INIT (SDM volume 3, table 10-1): INIT keeps CR0.CD/NW,
  * the TSC, and the FPU, and leaves p->vmcs alone. */
 void processor_reset(struct processor *p, bool init);

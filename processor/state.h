@@ -193,14 +193,16 @@ struct processor_msrs {
 enum tlb_class { TLB_USER, TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_SLOW, TLB_CLASSES };
 
 /* A TLB entry: an access of N bytes at VA hits when (va ^ tag) <= 4096 - N, and its host address is
- * then va + addend.  The tag of what must not hit differs from every address of the entry's index.
- */
+ * then host + (va ^ tag), a tag being a page's address.  The tag of what must not hit differs from
+ * every address of the entry's index.  Translated code relies on this layout. */
 struct tlb_entry {
     uint64_t read, write, fetch;
-    uint64_t addend;
+    uint64_t host; /* address of the page */
 };
 struct code_block;
 struct code_page;
+/* An empty entry has no block, and a linear address that belongs to another entry, so that
+ * comparing the address is enough. */
 struct jump_entry {
     uint64_t linear;          /* linear address of the first instruction */
     struct code_block *block; /* NULL: empty */
@@ -229,6 +231,7 @@ struct replay {
 
 struct code_cache;   /* core/: decoded blocks */
 struct vector_stubs; /* vector/: native stubs */
+struct translator;   /* translate/ */
 
 struct processor {
     /* ---- hot: kept first ---- */
@@ -275,6 +278,7 @@ struct processor {
     uint64_t tlb_clock;
     struct code_cache *code;
     struct vector_stubs *stubs;
+    struct translator *translator; /* NULL: everything is interpreted */
     struct replay replay;
     uint32_t intercepts; /* INTERCEPT_*: level 0's controls compiled to one bit set */
     bool in_event;       /* delivering an event: its information is in event_* */

@@ -233,7 +233,7 @@ void mem_read_bytes(struct processor *p, uint64_t linear, void *to, unsigned siz
 {
     struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->read) <= PAGE_BYTES - size)) {
-        guest_copy(to, (const void *)(linear + e->addend), size);
+        guest_copy(to, (const void *)(e->host + (linear ^ e->read)), size);
         return;
     }
     struct manner how = manner_current(p);
@@ -262,7 +262,7 @@ void mem_write_bytes(struct processor *p, uint64_t linear, const void *from, uns
 {
     struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->write) <= PAGE_BYTES - size)) {
-        guest_copy((void *)(linear + e->addend), from, size);
+        guest_copy((void *)(e->host + (linear ^ e->write)), from, size);
         return;
     }
     struct manner how = manner_current(p);
@@ -301,7 +301,7 @@ uint8_t *mem_host(struct processor *p, uint64_t linear, unsigned access, uint64_
     bool write = access & MEM_WRITE;
     uint64_t page = linear & ~PAGE_OFFSET_MASK;
     if (likely((write ? e->write : e->read) == page))
-        return (uint8_t *)(linear + e->addend);
+        return (uint8_t *)(e->host + (linear - page));
     struct manner how = manner_current(p);
     uint8_t *hva = access_translate(p, how.tlb, linear, write ? FOR_WRITE : FOR_READ, how.as, NULL);
     if (hva && write && code_page_holds_code(p->memory, hva))
@@ -329,7 +329,7 @@ static uint64_t read_through(struct processor *p, struct manner how, uint64_t li
 {
     struct tlb_entry *e = &how.tlb->entry[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)];
     if (likely((linear ^ e->read) <= PAGE_BYTES - size))
-        return host_load((const uint8_t *)(linear + e->addend), size);
+        return host_load((const uint8_t *)(e->host + (linear ^ e->read)), size);
     return read_by(p, how, linear, size);
 }
 
@@ -338,7 +338,7 @@ static void write_through(struct processor *p, struct manner how, uint64_t linea
 {
     struct tlb_entry *e = &how.tlb->entry[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)];
     if (likely((linear ^ e->write) <= PAGE_BYTES - size))
-        host_store((uint8_t *)(linear + e->addend), value, size);
+        host_store((uint8_t *)(e->host + (linear ^ e->write)), value, size);
     else
         write_by(p, how, linear, value, size);
 }

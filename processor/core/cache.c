@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include "processor/decode/decode.h"
+#include "processor/translate/translate.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -39,21 +40,22 @@ void code_cache_free(struct code_cache *c)
     free(c);
 }
 
-/* Forgets every block.  Only between blocks. */
-static void cache_empty(struct processor *p)
+void code_cache_empty(struct processor *p)
 {
     struct code_cache *c = p->code;
     memset(c->bucket, 0, sizeof(c->bucket));
     c->used = 0;
     p->link = NULL;
     tlb_flush_all(p); /* its jump entries point to blocks */
+    if (p->translator)
+        translator_empty(p->translator);
 }
 
 static struct code_block *block_allocate(struct processor *p)
 {
     size_t most = sizeof(struct code_block) + (BLOCK_INSNS + 1) * sizeof(struct insn);
     if (p->code->used + most > CACHE_BYTES)
-        cache_empty(p);
+        code_cache_empty(p);
     return (struct code_block *)(p->code->arena + p->code->used);
 }
 
@@ -146,6 +148,11 @@ static struct code_block *block_make(struct processor *p, struct code_page *c, u
     b->generation = atomic_load(&c->generation);
     b->mode = p->mode & CODE_MODE;
     b->offset = (uint16_t)offset;
+    b->heat = 0;
+    b->jump = b->start = NULL;
+    b->direct = NULL;
+    if (p->translator)
+        translator_prepare(p->translator, b);
     pthread_mutex_lock(&c->lock);
     block_fill(p, b, c, offset, offset + reach);
     pthread_mutex_unlock(&c->lock);
@@ -197,7 +204,7 @@ static unsigned straddle_fetch(struct processor *p, uint64_t linear, uint8_t *by
         struct tlb_entry *e = tlb_entry(p, at);
         uint8_t *hva;
         if ((at & ~PAGE_OFFSET_MASK) == e->fetch) {
-            hva = (uint8_t *)(at + e->addend);
+            hva = (uint8_t *)(e->host + (at & PAGE_OFFSET_MASK));
         } else {
             enum tlb_class class = (enum tlb_class)(p->tlb - p->tlb_set->class);
             uint64_t gpa;

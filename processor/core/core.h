@@ -115,14 +115,14 @@ typedef unaligned_u64 mem_u64;
     {                                                                                              \
         struct tlb_entry *e = tlb_entry(p, linear);                                                \
         if (likely((linear ^ e->read) <= PAGE_BYTES - bits / 8))                                   \
-            return host_load##bits((const void *)(linear + e->addend));                            \
+            return host_load##bits((const void *)(e->host + (linear ^ e->read)));                   \
         return (uint##bits##_t)mem_read_slow(p, linear, bits / 8);                                 \
     }                                                                                              \
     static inline void mem_write##bits(struct processor *p, uint64_t linear, uint##bits##_t v)     \
     {                                                                                              \
         struct tlb_entry *e = tlb_entry(p, linear);                                                \
         if (likely((linear ^ e->write) <= PAGE_BYTES - bits / 8))                                  \
-            host_store##bits((void *)(linear + e->addend), v);                                     \
+            host_store##bits((void *)(e->host + (linear ^ e->write)), v);                          \
         else                                                                                       \
             mem_write_slow(p, linear, v, bits / 8);                                                \
     }
@@ -197,7 +197,7 @@ static inline void *mem_rmw(struct processor *p, uint64_t linear, unsigned size)
 {
     struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->write) <= PAGE_BYTES - size))
-        return (void *)(linear + e->addend);
+        return (void *)(e->host + (linear ^ e->write));
     return mem_rmw_slow(p, linear, size);
 }
 static inline void mem_rmw_done(struct processor *p)
@@ -360,6 +360,8 @@ void tlb_invalidate_pcid(struct processor *p, unsigned type, uint64_t pcid, uint
 void tlb_flush_all(struct processor *p);
 /* Loads the four PAE PDPTEs from CR3's page; returns false when one has a reserved bit set. */
 bool mmu_load_pdptes(struct processor *p, uint64_t cr3);
+/* Empties COUNT jump entries of T from FIRST on. */
+void jumps_empty(struct tlb *t, unsigned first, unsigned count);
 
 static inline bool is_canonical(uint64_t linear, bool wide)
 {

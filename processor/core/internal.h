@@ -101,6 +101,12 @@ struct code_block {
     uint16_t offset;    /* of its first byte in the page */
     uint16_t bytes;     /* that it covers */
     uint16_t count;     /* instructions */
+    /* The translator's (translate/): */
+    uint16_t heat;        /* lookups that found no translation */
+    const uint8_t *jump;  /* where the jump cache leads: the translation, or a way out */
+    const uint8_t *start; /* the translation, for the run loop; NULL: none */
+    uint8_t *direct;      /* and for jumps inside the page */
+    uint16_t host_bytes;
     struct insn insn[]; /* count of them, then the end marker */
 };
 #define CODE_MODE (MODE_DECODE | MODE_REAL | MODE_V86 | MODE_LONG | MODE_STACK16 | MODE_FLAT32)
@@ -114,6 +120,8 @@ struct code_page *code_page_get(struct memory *m, const uint8_t *hva);
 void code_page_mark(struct processor *p, struct code_page *c, unsigned offset, unsigned size);
 /* Tries to settle C: false while another processor may still hold a write tag. */
 bool code_page_settle(struct processor *p, struct code_page *c);
+/* Forgets every block.  Only between blocks. */
+void code_cache_empty(struct processor *p);
 /* Ends a block: sets RIP to the marker's own address. */
 exec_fn exec_end;
 /* True when writes to HVA's page must take the slow path. */
@@ -155,6 +163,11 @@ static inline unsigned jump_index(uint64_t linear)
                       ((linear ^ (linear >> 6)) & 63));
 }
 
+/* ---------------------------------------------------------------- run.c */
+
+/* Interprets COUNT instructions from p->rip on. */
+void run_instructions(struct processor *p, uint64_t count);
+
 /* ---------------------------------------------------------------- mmu.c */
 
 enum access_kind { FOR_READ, FOR_WRITE, FOR_FETCH };
@@ -187,6 +200,8 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
                 const struct translation *t, struct slot *slot);
 /* Drops the write tags of the host page PAGE, or, if it is NULL, all of them. */
 void tlb_drop_write_tags(struct processor *p, const uint8_t *page);
+/* Drops the write tag of LINEAR in the current context. */
+void tlb_drop_write_tag(struct processor *p, uint64_t linear);
 
 /* ---------------------------------------------------------------- access.c */
 

@@ -2,6 +2,9 @@
 /* VM entry and exit, and the loop that runs blocks in between. */
 #include "internal.h"
 
+#include "processor/translate/translate.h"
+
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -31,7 +34,33 @@ void processor_free(struct processor *p)
     free(p->tlb_sets);
     code_cache_free(p->code);
     vector_stubs_free(p->stubs);
+    translator_free(p->translator);
     free(p);
+}
+
+int processor_set_translator(struct processor *p, const struct processor_translator *how)
+{
+    enum { THRESHOLD = 8 };
+    if (p->code)
+        code_cache_empty(p);
+    translator_free(p->translator);
+    p->translator = NULL;
+    if (!how->on)
+        return 0;
+    p->translator = translator_new(how->threshold ? how->threshold : THRESHOLD, how->check);
+    return p->translator ? 0 : -ENOMEM;
+}
+
+void processor_get_translator_counts(const struct processor *p,
+                                     struct processor_translator_counts *out)
+{
+    *out = p->translator ? *translator_counts(p->translator)
+                         : (struct processor_translator_counts){0};
+}
+
+const char *processor_translator_difference(const struct processor *p)
+{
+    return p->translator ? translator_difference(p->translator) : NULL;
 }
 
 void processor_kick(struct processor *p)
@@ -228,7 +257,7 @@ static uint64_t code_linear(struct processor *p)
 static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
 {
     struct tlb_entry *e = tlb_entry(p, linear);
-    uint8_t *hva = (uint8_t *)(linear + e->addend);
+    uint8_t *hva = (uint8_t *)(e->host + (linear & PAGE_OFFSET_MASK));
     if ((linear & ~PAGE_OFFSET_MASK) != e->fetch) {
         enum tlb_class class = (enum tlb_class)(p->tlb - p->tlb_set->class);
         uint64_t gpa;
@@ -256,15 +285,20 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
     }
 }
 
-/* The first instruction at RIP, with p->gpr[REG_CODE] set for it. */
-static const struct insn *find_insn(struct processor *p, uint64_t linear, bool may_link)
+static inline struct code_block *find_block(struct processor *p, uint64_t linear)
 {
     struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
     struct code_block *b = j->block;
+    if (likely(b && j->linear == linear && b->mode == (p->mode & CODE_MODE) && code_block_valid(b)))
+        return b;
+    return find_block_slow(p, linear);
+}
+
+/* The first instruction at RIP, with p->gpr[REG_CODE] set for it. */
+static const struct insn *find_insn(struct processor *p, uint64_t linear, bool may_link)
+{
+    struct code_block *b = find_block(p, linear);
     uint64_t code = p->rip - (linear & PAGE_OFFSET_MASK);
-    if (!likely(b && j->linear == linear && b->mode == (p->mode & CODE_MODE) &&
-                code_block_valid(b)))
-        b = find_block_slow(p, linear);
     const struct insn *link = p->link;
     p->link = NULL;
     const struct segment *cs = &p->segment[SEG_CS];
@@ -289,12 +323,25 @@ static const struct insn *find_insn(struct processor *p, uint64_t linear, bool m
     return b->insn;
 }
 
+/* Runs translated code from LINEAR on, if there is any. */
+static bool run_translated(struct processor *p, uint64_t linear)
+{
+    if (translator_full(p->translator))
+        code_cache_empty(p);
+    struct code_block *b = find_block(p, linear);
+    return b && translator_run(p, b, linear);
+}
+
 /* Runs blocks until something asks for attention. */
 static void run_blocks(struct processor *p)
 {
     while (likely(!(p->slow & SLOW_STEP) && !atomic_load_explicit(&p->poll, memory_order_relaxed) &&
                   !(p->slow & SLOW_WINDOW))) {
-        const struct insn *i = find_insn(p, code_linear(p), true);
+        uint64_t linear = code_linear(p);
+        if (p->translator && (p->mode & MODE_DECODE) == DECODE_64 && run_translated(p, linear))
+            continue;
+        /* Blocks are not chained where the translator counts how often they are run. */
+        const struct insn *i = find_insn(p, linear, !p->translator);
         uint64_t count = 0;
         do {
             p->insn = i;
@@ -356,6 +403,12 @@ static void run_step(struct processor *p)
         debug_after_instruction(p, tf);
     p->insn = NULL;
     processor_update_slow(p);
+}
+
+void run_instructions(struct processor *p, uint64_t count)
+{
+    while (count--)
+        run_step(p);
 }
 
 /* Runs until an exit, which it leaves in the exit information. */

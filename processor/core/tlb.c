@@ -10,6 +10,19 @@ static uint64_t dead_tag(unsigned index)
     return (uint64_t)(index ^ 1) << PAGE_BITS;
 }
 
+/* The address an empty jump entry has: that of its neighbour. */
+static uint64_t dead_jump(unsigned index)
+{
+    index ^= 1;
+    return (uint64_t)(index / 64) << PAGE_BITS | index % 64;
+}
+
+void jumps_empty(struct tlb *t, unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++)
+        t->jump[i] = (struct jump_entry){dead_jump(i), NULL};
+}
+
 static void entry_drop(struct tlb *t, unsigned index)
 {
     struct tlb_entry *e = &t->entry[index];
@@ -19,14 +32,14 @@ static void entry_drop(struct tlb *t, unsigned index)
 
 static void jumps_drop_page(struct tlb *t, uint64_t linear)
 {
-    memset(&t->jump[jump_index(linear) & ~63u], 0, 64 * sizeof(t->jump[0]));
+    jumps_empty(t, jump_index(linear) & ~63u, 64);
 }
 
 static void tlb_empty(struct tlb *t)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         entry_drop(t, i);
-    memset(t->jump, 0, sizeof(t->jump));
+    jumps_empty(t, 0, JUMP_ENTRIES);
     t->filled = false;
 }
 
@@ -49,7 +62,7 @@ static void set_drop_non_global(struct tlb_set *s)
             if (!(t->flags[i] & TLB_FLAG_GLOBAL))
                 entry_drop(t, i);
         }
-        memset(t->jump, 0, sizeof(t->jump));
+        jumps_empty(t, 0, JUMP_ENTRIES);
     }
 }
 
@@ -95,8 +108,7 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     uint8_t *hva = slot->info.hva + ((t->gpa & ~PAGE_OFFSET_MASK) - slot->info.gpa);
     struct tlb_entry *e = &tlb->entry[index];
     uint64_t dead = dead_tag(index);
-    uint64_t addend = (uint64_t)(uintptr_t)hva - page;
-    bool same = (e->read == page || e->fetch == page || e->write == page) && e->addend == addend;
+    bool same = (e->read == page || e->fetch == page || e->write == page) && e->host == (uint64_t)(uintptr_t)hva;
     bool data = tlb != &p->tlb_set->class[TLB_SLOW];
 
     uint64_t fetch = same ? e->fetch : dead;
@@ -105,7 +117,7 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
         code_compare(p->memory, hva);
         fetch = page;
     }
-    e->addend = addend;
+    e->host = (uint64_t)(uintptr_t)hva;
     e->fetch = fetch;
     e->read = data && t->read && slot_is_present(slot, t->gpa, false) ? page : dead;
     e->write = dead;
@@ -136,11 +148,16 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
                 continue;
             for (unsigned i = 0; i < TLB_ENTRIES; i++) {
                 struct tlb_entry *e = &t->entry[i];
-                if (!page || e->write + e->addend == (uintptr_t)page)
+                if (!page || e->host == (uintptr_t)page)
                     e->write = dead_tag(i);
             }
         }
     }
+}
+
+void tlb_drop_write_tag(struct processor *p, uint64_t linear)
+{
+    tlb_entry(p, linear)->write = dead_tag((linear >> PAGE_BITS) & (TLB_ENTRIES - 1));
 }
 
 void tlb_flush_all(struct processor *p)
@@ -204,7 +221,7 @@ static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
             continue;
         for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
             if ((t->jump[i].linear ^ linear) >> 30 == 0)
-                t->jump[i].block = NULL;
+                jumps_empty(t, i, 1);
         }
         /* Fragments of one large page stand in many entries; its size was not kept, so take the
          * largest there is. */

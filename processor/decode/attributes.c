@@ -32,6 +32,31 @@ unsigned insn_operand_size(const struct insn *i, unsigned n)
     }
 }
 
+unsigned insn_immediate_bytes(const struct insn *i)
+{
+    const struct row *row = container_of(i->attr, const struct row, attr);
+    switch (row->encoding & ENC_IMM) {
+    case IMM_SB:
+    case IMM_UB:
+    case IMM_IS4:
+        return 1;
+    case IMM_W:
+        return 2;
+    case IMM_WB:
+        return 3;
+    case IMM_Z:
+        return i->opsize == 2 ? 2 : 4;
+    case IMM_V:
+        return i->opsize;
+    case IMM_FAR:
+        return i->opsize == 2 ? 4 : 6;
+    case IMM_MOFFS:
+        return i->addrsize;
+    default:
+        return 0;
+    }
+}
+
 int insn_memory_operand(const struct insn *i)
 {
     const struct insn_attr *attr = i->attr;

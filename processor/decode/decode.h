@@ -47,6 +47,9 @@ enum decode_result insn_decode(const uint8_t *bytes, size_t size, enum decode_mo
 /* The size in bytes of operand N (0-3) of I, with prefixes applied; 0 for SIZE_VAR. */
 unsigned insn_operand_size(const struct insn *i, unsigned n);
 
+/* How many bytes of the encoding are I's immediate. */
+unsigned insn_immediate_bytes(const struct insn *i);
+
 /* The explicit memory operand's index in attr->operand, or -1 when I has no explicit memory
  * operand. */
 int insn_memory_operand(const struct insn *i);

@@ -136,7 +136,7 @@ ALWAYS_INLINE bool tlb_hit(struct processor *p, uint64_t linear, unsigned size, 
 {
     const struct tlb_entry *e = tlb_entry(p, linear);
     uint64_t tag = access == MEM_WRITE ? e->write : e->read;
-    *host = (void *)(linear + e->addend);
+    *host = (void *)(e->host + (linear ^ tag));
     return likely((linear ^ tag) <= PAGE_BYTES - size);
 }
 

@@ -136,7 +136,7 @@ const struct insn *system_iret64(struct processor *p, const struct insn *i)
     struct tlb_entry *e = tlb_entry(p, rsp);
     if (unlikely((rsp ^ e->read) > PAGE_BYTES - sizeof frame || p->rflags & FLAG_NT))
         return iret_protected(p, i);
-    memcpy(frame, (const void *)(rsp + e->addend), sizeof frame);
+    memcpy(frame, (const void *)(e->host + (rsp ^ e->read)), sizeof frame);
 
     struct segment cs = return_check_cs(p, (uint16_t)frame[1]);
     struct segment ss = return_check_ss(p, (uint16_t)frame[4], &cs);

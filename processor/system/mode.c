@@ -48,7 +48,7 @@ void select_tlb_slow(struct processor *p)
     struct tlb *t = &set->class[TLB_SLOW];
     for (unsigned n = 0; n < TLB_ENTRIES; n++)
         t->entry[n].fetch = (uint64_t)(n ^ 1) << PAGE_BITS;
-    memset(t->jump, 0, sizeof t->jump);
+    jumps_empty(t, 0, JUMP_ENTRIES);
     p->tlb = t;
 }
 

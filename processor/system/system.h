@@ -189,7 +189,7 @@ static inline uint64_t system_read64(struct processor *p, uint64_t linear)
     struct tlb_entry *e =
         &p->tlb_set->class[class].entry[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)];
     if (likely((linear ^ e->read) <= PAGE_BYTES - 8))
-        return *(volatile unaligned_u64 *)(linear + e->addend);
+        return *(volatile unaligned_u64 *)(e->host + (linear ^ e->read));
     return mem_read_system(p, linear, 8);
 }
 
@@ -200,7 +200,7 @@ static inline void write_frame64(struct processor *p, unsigned cpl, uint64_t lin
     struct tlb_entry *e =
         &p->tlb_set->class[tlb_class(p, cpl)].entry[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)];
     if (likely((linear ^ e->write) <= PAGE_BYTES - 8 * count)) {
-        unaligned_u64 *to = (unaligned_u64 *)(linear + e->addend);
+        unaligned_u64 *to = (unaligned_u64 *)(e->host + (linear ^ e->write));
         for (unsigned n = 0; n < count; n++)
             to[n] = value[n];
         return;

@@ -239,7 +239,7 @@ ALWAYS_INLINE const void *load_operand(struct processor *p, uint64_t linear, uns
 {
     const struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->read) <= PAGE_BYTES - size))
-        return (const void *)(linear + e->addend);
+        return (const void *)(e->host + (linear ^ e->read));
     mem_read_bytes(p, linear, bounce, size);
     return bounce;
 }
@@ -249,7 +249,7 @@ ALWAYS_INLINE void *store_host(struct processor *p, uint64_t linear, unsigned si
 {
     const struct tlb_entry *e = tlb_entry(p, linear);
     if (likely((linear ^ e->write) <= PAGE_BYTES - size))
-        return (void *)(linear + e->addend);
+        return (void *)(e->host + (linear ^ e->write));
     return NULL;
 }
 

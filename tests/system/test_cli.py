@@ -103,6 +103,8 @@ BAD_RUNS = {
     "empty name": (["--kernel", "{kernel}", "--name", ""], ["--name"]),
     "pidfile in no folder": (["--kernel", "{kernel}", "--pidfile", "{missing}/pid"],
                              ["--pidfile", "{missing}/pid"]),
+    "bad translator": (["--kernel", "{kernel}", "--translator", "maybe"],
+                       ["--translator", "maybe", "check"]),
     "bad PIT": (["--kernel", "{kernel}", "--pit", "maybe"], ["--pit", "maybe"]),
 }
 
@@ -196,8 +198,8 @@ def test_help_of_run_names_every_flag(trapeze, arguments):
     done = run_program(trapeze, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     for flag in ["kernel", "initrd", "append", "memory", "cpus", "disk", "net", "serial", "engine",
-                 "cpu", "pit", "qmp", "paused", "name", "uuid", "pidfile", "no-reboot", "no-shutdown",
-                  "stats", "verbose"]:
+                 "translator", "cpu", "pit", "qmp", "paused", "name", "uuid", "pidfile",
+                 "no-reboot", "no-shutdown", "stats", "verbose"]:
         assert re.search(rf"(?m)^ +--{flag}\b", done.stdout), flag
     assert "Ctrl-A x" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100

@@ -2,7 +2,8 @@
 /*
  * Small guests for tests of the processor: 16 MiB of memory, descriptor tables with a gate for
  * every vector whose handler is a HLT, and code assembled inside the test.  A guest stops by HLT:
- * in the code under test, or in a handler, which tells the vector.
+ * in the code under test, or in a handler, which tells the vector.  With TRAPEZE_TEST_TRANSLATOR in
+ * the environment all code is translated at once.
  */
 #ifndef TRAPEZE_TESTS_GUEST_H
 #define TRAPEZE_TESTS_GUEST_H

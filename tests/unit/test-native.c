@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The interpreter against the host's processor: random unprivileged instructions run natively in
+ * The interpreter, and the translator, against the host's processor: random unprivileged instructions run natively in
  * this process and in a guest on the same registers, memory and addresses, and everything they
  * leave is compared: registers, defined flags, x87 and vector state, memory, RIP, and the kind of
  * fault.
@@ -397,7 +397,7 @@ static void report(const struct run *r)
 /* ---------------------------------------------------------------- the test */
 
 struct options {
-    bool compat;
+    bool compat, translated;
     uint64_t seed, count, seconds;
     const char *only;
 };
@@ -459,6 +459,8 @@ static void test_against_host(gconstpointer data)
         return;
     }
     guest_open(&r->guest, r->compat, fs_base);
+    const struct processor_translator translator = {.on = o->translated, .threshold = 1};
+    g_assert_cmpint(processor_set_translator(r->guest.processor, &translator), ==, 0);
     r->generator =
         generator_new(o->seed, r->compat ? DECODE_32 : DECODE_64, o->only, fs_base, GS_BASE);
     if (!generator_rows(r->generator))
@@ -527,10 +529,13 @@ int main(int argc, char **argv)
     struct options wide = {.seed = (uint64_t)g_get_real_time(), .count = 1000000, .seconds = 60};
     take_options(&argc, argv, &wide);
     struct options compat = wide;
+    struct options translated = wide;
     compat.compat = true;
     compat.count = wide.count / 4;
+    translated.translated = true;
     g_test_init(&argc, &argv, NULL);
     g_test_add_data_func("/native/64-bit", &wide, test_against_host);
+    g_test_add_data_func("/native/64-bit-translated", &translated, test_against_host);
     g_test_add_data_func("/native/32-bit", &compat, test_against_host);
     return g_test_run();
 }

@@ -81,7 +81,7 @@ void set_tlb(bool hit)
         uint64_t page = (uint64_t)(uintptr_t)fix.native->data + n * PAGE_BYTES;
         struct tlb_entry *e = tlb_entry(fix.p, page);
         e->read = e->write = page;
-        e->addend = 0;
+        e->host = page;
     }
 }
 

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Lockstep: a translation and the interpreter run from the same state, and what they leave is
+ * compared.
+ *
+ * The translation runs first, with no write tag in the TLB, so that each store passes slow_access
+ * and is noted with what it overwrites.  It ends at its first branch out of the block, or before
+ * the first instruction that its handler would run.  Then memory and registers are put back, the
+ * interpreter runs as many instructions, and its result stands.
+ *
+ * Only one processor may run, for the others' stores would look like differences.
+ */
+#include "internal.h"
+
+#include "processor/decode/decode.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STORES_MAX 128
+#define TEXT_BYTES 8192
+
+struct store {
+    uint8_t *host;
+    unsigned size;
+    uint8_t before[16], after[16];
+};
+
+/* What is compared. */
+struct result {
+    uint64_t gpr[16];
+    uint64_t rip;
+    uint32_t status;
+};
+
+struct checker {
+    struct store store[STORES_MAX];
+    unsigned stores;
+    bool lost; /* a store was not noted: nothing is compared */
+    uint32_t live;
+    uint64_t random;
+    char text[TEXT_BYTES]; /* the first difference */
+    size_t text_used;
+};
+
+struct checker *checker_new(void)
+{
+    struct checker *c = calloc(1, sizeof(*c));
+    if (c)
+        c->random = 0x9e3779b97f4a7c15ull;
+    return c;
+}
+
+void checker_free(struct checker *c)
+{
+    free(c);
+}
+
+const char *translator_difference(const struct translator *t)
+{
+    return t->checker && t->checker->text_used ? t->checker->text : NULL;
+}
+
+void checker_live(struct checker *c, uint32_t live)
+{
+    c->live = live;
+}
+
+void checker_access(struct processor *p, const struct translate_site *s, uint64_t linear,
+                    uint8_t *host)
+{
+    struct checker *c = p->translator->checker;
+    tlb_drop_write_tag(p, linear); /* a read may have brought it, too */
+    if (!s->write)
+        return;
+    if (c->stores == STORES_MAX) {
+        c->lost = true;
+        return;
+    }
+    struct store *store = &c->store[c->stores++];
+    store->host = host;
+    store->size = s->size;
+    guest_copy(store->before, host, s->size);
+}
+
+static void take(const struct processor *p, struct result *r)
+{
+    memcpy(r->gpr, p->gpr, sizeof(r->gpr));
+    r->rip = p->rip;
+    r->status = p->status;
+}
+
+static void put_back(struct processor *p, const struct result *r)
+{
+    memcpy(p->gpr, r->gpr, sizeof(r->gpr));
+    p->rip = r->rip;
+    p->status = r->status;
+}
+
+/* ---------------------------------------------------------------- the report */
+
+__attribute__((format(printf, 2, 3))) static void tell(struct checker *c, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(c->text + c->text_used, TEXT_BYTES - c->text_used, format, arguments);
+    va_end(arguments);
+    if (n > 0)
+        c->text_used += (size_t)n;
+    if (c->text_used >= TEXT_BYTES)
+        c->text_used = TEXT_BYTES - 1;
+}
+
+static void tell_result(struct checker *c, const char *who, const struct result *r)
+{
+    tell(c, "%s: rip %#llx status %#x", who, (unsigned long long)r->rip, r->status);
+    for (unsigned n = 0; n < 16; n++)
+        tell(c, " %#llx", (unsigned long long)r->gpr[n]);
+    tell(c, "\n");
+}
+
+static void tell_bytes(struct checker *c, const char *what, const uint8_t *bytes, size_t size)
+{
+    tell(c, "%s:", what);
+    for (size_t n = 0; n < size; n++)
+        tell(c, " %02x", bytes[n]);
+    tell(c, "\n");
+}
+
+static void report(struct processor *p, const struct code_block *b, const struct result *before,
+                   const struct result *ours, uint64_t count)
+{
+    struct checker *c = p->translator->checker;
+    struct result theirs;
+    if (c->text_used)
+        return;
+    take(p, &theirs);
+    tell(c, "translation and interpreter differ after %llu instructions (flags %#x count)\n",
+         (unsigned long long)count, c->live);
+    tell_result(c, "before", before);
+    tell_result(c, "translation", ours);
+    tell_result(c, "interpreter", &theirs);
+    for (unsigned n = 0; n < c->stores; n++) {
+        const struct store *s = &c->store[n];
+        tell_bytes(c, "memory before", s->before, s->size);
+        tell_bytes(c, "translation", s->after, s->size);
+        tell_bytes(c, "interpreter", s->host, s->size);
+    }
+    tell_bytes(c, "guest code", b->page->copy + b->offset, b->bytes);
+    tell_bytes(c, "host code", b->start, b->host_bytes);
+}
+
+/* ---------------------------------------------------------------- a comparison */
+
+static bool same_memory(const struct checker *c)
+{
+    for (unsigned n = 0; n < c->stores; n++) {
+        if (!guest_equal(c->store[n].host, c->store[n].after, c->store[n].size))
+            return false;
+    }
+    return true;
+}
+
+/* Takes the stores back, keeping what they left. */
+static void undo_stores(struct checker *c)
+{
+    for (unsigned n = 0; n < c->stores; n++)
+        guest_copy(c->store[n].after, c->store[n].host, c->store[n].size);
+    for (unsigned n = c->stores; n-- > 0;)
+        guest_copy(c->store[n].host, c->store[n].before, c->store[n].size);
+}
+
+/* Now and then the TLB or the caches are emptied, so that misses and evictions happen anywhere. */
+static void disturb(struct processor *p)
+{
+    struct translator *t = p->translator;
+    uint64_t *x = &t->checker->random;
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    if (*x % 512 == 0)
+        tlb_flush_all(p);
+    if (*x % 16384 == 0)
+        t->full = true;
+}
+
+bool checker_run(struct processor *p, struct code_block *b)
+{
+    struct translator *t = p->translator;
+    struct checker *c = t->checker;
+    struct result before, ours;
+    take(p, &before);
+    uint64_t count = p->icount;
+    disturb(p);
+    for (uint64_t page = 0; page < TLB_ENTRIES; page++)
+        tlb_drop_write_tag(p, page << PAGE_BITS);
+    c->stores = 0;
+    c->lost = false;
+    c->live = FLAGS_STATUS;
+    t->enter(p, b->start);
+    count = p->icount - count;
+    if (count == 0) {
+        put_back(p, &before);
+        return false;
+    }
+    if (c->lost)
+        return true;
+    take(p, &ours);
+    p->icount -= count;
+    undo_stores(c);
+    put_back(p, &before);
+    run_instructions(p, count);
+    t->counts.compared++;
+    if (memcmp(ours.gpr, p->gpr, sizeof(ours.gpr)) || ours.rip != p->rip ||
+        (ours.status ^ p->status) & c->live || !same_memory(c)) {
+        t->counts.differences++;
+        report(p, b, &before, &ours, count);
+    }
+    return true;
+}

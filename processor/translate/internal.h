@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of translate/ share.
+ *
+ *   emit.c          host instructions
+ *   run.c           the code cache, the way in and out, what translations call
+ *   check.c         translations compared with the interpreter
+ *   lower.c         a block: liveness of flags, out-of-line code, instructions left to handlers
+ *   lower-memory.c  addresses and the TLB check
+ *   lower-copy.c    instructions that are emitted again as they are
+ *   lower-flow.c    stack and branches
+ *
+ * Guest registers: RAX RCX RDX RBX RSI RDI R8 R12 to R15 are in the host's of the same name, RSP in
+ * R9, RBP in R10.  R9, R10 and R11 are homeless: they live in the frame and are brought into a
+ * scratch register where an instruction names them; compilers use them least.  T0 and T1 are
+ * scratch.  T0 is RBP because AH, BH, CH and DH cannot be encoded beside a register that needs REX.
+ * The host's RSP is a real stack, the thread's own, so that a signal handler may run at any time;
+ * the frame is on top of it.
+ */
+#ifndef TRAPEZE_TRANSLATE_INTERNAL_H
+#define TRAPEZE_TRANSLATE_INTERNAL_H
+
+#include "emit.h"
+#include "processor/core/internal.h"
+#include "translate.h"
+
+#define T0 HOST_RBP
+#define T1 HOST_R11
+
+/* The frame, by distance from RSP. */
+enum {
+    FRAME_TLB,  /* p->tlb */
+    FRAME_P,    /* struct processor */
+    FRAME_CODE, /* RIP of offset 0 of the page: gpr[REG_CODE] */
+    FRAME_R9,   /* guest registers */
+    FRAME_R10,
+    FRAME_R11,
+    FRAME_FLAGS,    /* status flags, where they are not in EFLAGS: as LAHF and SETO AL leave AX */
+    FRAME_SAVE,     /* RAX while flags are saved or loaded */
+    FRAME_TARGET,   /* of an indirect branch */
+    FRAME_BLOCK,    /* where it leads */
+    FRAME_ARGUMENT, /* of the thunks: T0, then T1 */
+    FRAME_SITE,
+    FRAME_COUNT, /* instructions retired */
+    FRAME_SLOTS
+};
+#define FRAME(field) ((int32_t)(8 * (field)))
+#define FRAME_BYTES  (8 * FRAME_SLOTS)
+
+/* A place in a translation from which C is called. */
+struct translate_site {
+    const struct insn *insn;
+    const uint8_t *resume; /* host: behind the TLB check, with the host address in T0 */
+    const uint8_t *next;   /* host: behind the instruction, with flags in the frame */
+    uint8_t *jump;         /* the distance of a jump that may be made direct (writable) */
+    const struct code_block *block;
+    uint16_t target; /* page offset that it jumps to */
+    uint16_t live;   /* flags that count: before the instruction, or at the target */
+    uint16_t index;  /* instructions of the block before this one */
+    uint8_t size;    /* of the access */
+    bool write;
+    bool ends; /* the run loop goes on after the instruction */
+};
+
+struct translator {
+    uint8_t *writable, *executable; /* two mappings of the same memory */
+    size_t used, thunk_bytes;
+    struct translate_site *sites;
+    uint32_t site_count;
+    void (*enter)(struct processor *p, const uint8_t *code);
+    /* Thunks (writable addresses).  SLOW, CALL and LINK take a site's number in T1; EXIT takes a
+     * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
+    uint8_t *slow, *call, *link, *exit;
+    const uint8_t *cold;
+    unsigned threshold;
+    bool check;
+    bool full;        /* the caches have to be emptied before anything else is translated */
+    uint32_t pending; /* a link site that led here, plus 1; 0: none */
+    struct checker *checker;
+    struct processor_translator_counts counts;
+};
+
+static inline const uint8_t *translator_executable(const struct translator *t, const uint8_t *at)
+{
+    return t->executable + (at - t->writable);
+}
+
+/* Room that one block may need at most. */
+#define BLOCK_CODE_BYTES 49152
+#define BLOCK_SITES      256
+
+/* Translates B; there is room, and its page is locked. */
+void lower_block(struct processor *p, struct code_block *b);
+
+/* ---------------------------------------------------------------- check.c */
+
+struct checker *checker_new(void);
+void checker_free(struct checker *c);
+/* Runs B as translator_run does, then the interpreter, and compares.  False when B begins with an
+ * instruction for its handler: nothing was done. */
+bool checker_run(struct processor *p, struct code_block *b);
+/* The translation is about to make the access of site S at LINEAR, which is HOST. */
+void checker_access(struct processor *p, const struct translate_site *s, uint64_t linear,
+                    uint8_t *host);
+/* The flags that count where it ends. */
+void checker_live(struct checker *c, uint32_t live);
+
+/* ---------------------------------------------------------------- lowering */
+
+enum late_kind {
+    LATE_SLOW,   /* a TLB miss: put the address back, then the slow thunk */
+    LATE_CALL,   /* run the instruction by its handler */
+    LATE_RESUME, /* where sites FIRST.. go on after it: load flags */
+    LATE_CHAIN,  /* a taken forward branch inside the page */
+    LATE_FAR,    /* a taken branch to another page */
+    LATE_STALE,  /* entered though dead, or while something is asked for */
+};
+struct late {
+    enum late_kind kind;
+    uint8_t *from; /* the jump's distance */
+    uint8_t *back; /* LATE_RESUME */
+    uint32_t site, sites;
+    unsigned n; /* the instruction's number */
+    int64_t target;
+    uint16_t live;
+};
+#define LATE_MAX 256
+
+struct lowering {
+    struct emitter e;
+    struct processor *p;
+    struct translator *t;
+    struct code_block *b;
+    const struct insn *i;
+    unsigned n;           /* its number in the block */
+    uint16_t live, after; /* flags live before and after it */
+    uint8_t *start;       /* entry from the run loop, flags in the frame */
+    uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
+    struct late late[LATE_MAX];
+    unsigned lates;
+};
+
+/* Emits instruction l->i and returns true, or emits nothing of use and returns false: it is left to
+ * its handler then. */
+typedef bool lower_fn(struct lowering *l);
+lower_fn lower_copy, lower_lea, lower_nop, lower_divide;
+lower_fn lower_push, lower_pop, lower_leave, lower_call, lower_call_indirect, lower_return;
+lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional;
+
+/* The host register of guest register R, or -1 for one that lives in the frame at HOME. */
+int lower_register(unsigned r);
+int32_t lower_home(unsigned r);
+/* Puts guest register R into host register TO. */
+void lower_fetch(struct lowering *l, enum host_register to, unsigned r);
+
+/* Moves the status flags between EFLAGS and the frame. */
+void lower_save_flags(struct lowering *l);
+void lower_load_flags(struct lowering *l);
+
+/* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
+ * scratch register.  False when it cannot be encoded. */
+bool lower_effective(struct lowering *l, enum host_register to);
+/* The linear address into T0.  Flags are lost. */
+bool lower_linear(struct lowering *l);
+/* From the linear address in T0 to the host address of SIZE bytes.  T1 and flags are lost.  Nothing
+ * of the instruction may have become visible before its last check. */
+void lower_check(struct lowering *l, unsigned size, bool write);
+
+/* Makes a site for the current instruction and returns its number. */
+uint32_t lower_site(struct lowering *l);
+void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t site);
+/* Emits the jump to THUNK with site SITE. */
+void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
+/* Ends the path after COUNT instructions by going to the page offset TARGET, which may lie outside
+ * the page; flags in EFLAGS. */
+void lower_go(struct lowering *l, unsigned count, int64_t target);
+/* Adds COUNT to the instructions retired; flags are lost unless KEEP. */
+void lower_count(struct lowering *l, unsigned count, bool keep);
+/* Flags that may be read by the code at OFFSET of the block's page. */
+uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth);
+
+static inline bool lower_in_page(int64_t offset)
+{
+    return offset >= 0 && offset < (int64_t)PAGE_BYTES;
+}
+static inline int64_t lower_branch_target(const struct insn *i)
+{
+    return (int64_t)i->offset + i->length + (int64_t)i->imm;
+}
+
+#endif

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Stack and branches. */
+#include "internal.h"
+
+#include "processor/decode/decode.h"
+
+/* Guest RSP. */
+#define GUEST_RSP HOST_R9
+#define GUEST_RBP HOST_R10
+
+/* ---------------------------------------------------------------- PUSH, POP, LEAVE */
+
+/* Makes T0 the host address of the stack slot below RSP. */
+static void push_slot(struct lowering *l)
+{
+    emit_lea(&l->e, T0, GUEST_RSP, -8);
+    lower_check(l, 8, true);
+}
+
+bool lower_push(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    bool constant = i->attr->operand[0].kind == OPERAND_IMM;
+    if (i->opsize != 8)
+        return false;
+    if (l->live)
+        lower_save_flags(l);
+    if (!constant && !i->mod3) {
+        if (!lower_linear(l))
+            return false;
+        lower_check(l, 8, false);
+        emit_load(e, T0, T0, 0);
+        emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
+    }
+    push_slot(l);
+    if (constant) {
+        emit_op(e, &(struct host_op){.wide = true,
+                                     .opcode = 0xc7,
+                                     .has_modrm = true,
+                                     .memory = true,
+                                     .rm = T0,
+                                     .immediates = 4,
+                                     .immediate = i->imm});
+    } else if (!i->mod3) {
+        emit_load(e, T1, HOST_RSP, FRAME(FRAME_TARGET));
+        emit_store(e, T0, 0, T1);
+    } else {
+        int host = lower_register(i->rm);
+        if (host < 0)
+            lower_fetch(l, T1, i->rm);
+        emit_store(e, T0, 0, host < 0 ? T1 : (enum host_register)host);
+    }
+    emit_lea(e, GUEST_RSP, GUEST_RSP, -8);
+    if (l->live)
+        lower_load_flags(l);
+    return true;
+}
+
+bool lower_pop(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    if (i->opsize != 8 || !i->mod3)
+        return false;
+    if (l->live)
+        lower_save_flags(l);
+    emit_move(e, T0, GUEST_RSP);
+    lower_check(l, 8, false);
+    int host = lower_register(i->rm);
+    emit_load(e, host < 0 ? T1 : (enum host_register)host, T0, 0);
+    if (host < 0)
+        emit_store(e, HOST_RSP, lower_home(i->rm), T1);
+    if (i->rm != REG_RSP) /* POP RSP keeps what was read */
+        emit_lea(e, GUEST_RSP, GUEST_RSP, 8);
+    if (l->live)
+        lower_load_flags(l);
+    return true;
+}
+
+bool lower_leave(struct lowering *l)
+{
+    struct emitter *e = &l->e;
+    if (l->i->opsize != 8)
+        return false;
+    if (l->live)
+        lower_save_flags(l);
+    emit_move(e, T0, GUEST_RBP);
+    lower_check(l, 8, false);
+    emit_lea(e, GUEST_RSP, GUEST_RBP, 8);
+    emit_load(e, GUEST_RBP, T0, 0);
+    if (l->live)
+        lower_load_flags(l);
+    return true;
+}
+
+/* ---------------------------------------------------------------- to another page */
+
+/* Finds the jump cache's entry for the linear address in T0: T1 points to it, ZF tells whether it
+ * is that address's.  T0 is kept, also in the frame. */
+static void look_up(struct lowering *l)
+{
+    _Static_assert(sizeof(struct jump_entry) == 16 && JUMP_ENTRIES == 2048, "jump_index's hash");
+    struct emitter *e = &l->e;
+    int32_t jump = offsetof(struct tlb, jump);
+    emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
+    EMIT(e, 0x41, 0x89, 0xeb);                         /* mov T1d, T0d */
+    EMIT(e, 0x41, 0x83, 0xe3, 63);                     /* and T1d, 63 */
+    EMIT(e, 0xc1, 0xed, 6);                            /* shr T0d, 6 */
+    EMIT(e, 0x41, 0x31, 0xeb);                         /* xor T1d, T0d */
+    EMIT(e, 0x41, 0x81, 0xe3, 0xff, 0x07, 0x00, 0x00); /* and T1d, 2047 */
+    EMIT(e, 0x41, 0xc1, 0xe3, 4);                      /* shl T1d, 4 */
+    emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_TLB));
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_TARGET));
+    emit_alu_load(e, ALU_CMP, T0, T1, jump + (int32_t)offsetof(struct jump_entry, linear));
+}
+
+/* The entry's block into T1. */
+static void load_block(struct lowering *l)
+{
+    emit_load(&l->e, T1, T1, offsetof(struct tlb, jump) + offsetof(struct jump_entry, block));
+}
+
+/* Goes to the block in T1 with the linear address in T0. */
+static void enter_block(struct lowering *l)
+{
+    emit_op(&l->e, &(struct host_op){.opcode = 0xff,
+                                     .has_modrm = true,
+                                     .reg = 4,
+                                     .memory = true,
+                                     .rm = T1,
+                                     .disp = offsetof(struct code_block, jump)});
+}
+
+static void go_far(struct lowering *l, unsigned count, int64_t target)
+{
+    struct emitter *e = &l->e;
+    lower_save_flags(l);
+    lower_count(l, count, false);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
+    emit_lea(e, T0, T0, (int32_t)target);
+    look_up(l);
+    emit_jump_if(e, CC_NZ, l->t->exit);
+    load_block(l);
+    enter_block(l);
+}
+
+/* ---------------------------------------------------------------- inside the page */
+
+static void go_near(struct lowering *l, unsigned count, int64_t target)
+{
+    struct emitter *e = &l->e;
+    bool backward = target <= l->i->offset;
+    bool live = lower_live_at(l, target, 0);
+    uint8_t *stop = NULL;
+    lower_count(l, count, live);
+    if (backward) {
+        if (live)
+            lower_save_flags(l);
+        emit_load(e, T1, HOST_RSP, FRAME(FRAME_P));
+        emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T1 + poll], 0; jne */
+                                     .has_modrm = true,
+                                     .reg = ALU_CMP,
+                                     .memory = true,
+                                     .rm = T1,
+                                     .disp = offsetof(struct processor, poll),
+                                     .immediates = 1});
+        stop = emit_jump_if(e, CC_NZ, NULL);
+        if (live)
+            lower_load_flags(l);
+    }
+    uint32_t site = lower_site(l);
+    struct translate_site *s = &l->t->sites[site];
+    s->target = (uint16_t)target;
+    s->live = live ? FLAGS_STATUS : 0;
+    /* At first the jump leads behind itself, to where the run loop is asked. */
+    bool self = target == l->b->offset && !l->t->check;
+    s->jump = emit_jump(e, self ? l->direct : NULL);
+    if (!self && live)
+        lower_save_flags(l);
+    if (stop)
+        emit_patch(stop, e->at);
+    if (!self || stop)
+        lower_thunk(l, l->t->link, site);
+}
+
+void lower_go(struct lowering *l, unsigned count, int64_t target)
+{
+    if (lower_in_page(target))
+        go_near(l, count, target);
+    else
+        go_far(l, count, target);
+}
+
+bool lower_jump(struct lowering *l)
+{
+    lower_go(l, l->n + 1, lower_branch_target(l->i));
+    return true;
+}
+
+bool lower_jump_conditional(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    int64_t target = lower_branch_target(i);
+    unsigned cc = i->opcode & 15;
+    if (lower_in_page(target) && target <= i->offset) {
+        /* Backward: most likely a loop, so that the taken path has no second jump. */
+        uint8_t *over = emit_jump_if(e, cc ^ 1, NULL);
+        lower_go(l, l->n + 1, target);
+        emit_patch(over, e->at);
+        return true;
+    }
+    struct late *late = &l->late[l->lates];
+    lower_late(l, lower_in_page(target) ? LATE_CHAIN : LATE_FAR, emit_jump_if(e, cc, NULL), 0);
+    late->target = target;
+    return true;
+}
+
+/* ---------------------------------------------------------------- CALL, RET, indirect */
+
+/* Pushes the return address. */
+static void push_return(struct lowering *l)
+{
+    struct emitter *e = &l->e;
+    push_slot(l);
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
+    emit_lea(e, T1, T1, l->i->offset + l->i->length);
+    emit_store(e, T0, 0, T1);
+    emit_lea(e, GUEST_RSP, GUEST_RSP, -8);
+}
+
+bool lower_call(struct lowering *l)
+{
+    if (l->i->opsize != 8)
+        return false;
+    if (l->live)
+        lower_save_flags(l);
+    push_return(l);
+    if (l->live)
+        lower_load_flags(l);
+    lower_go(l, l->n + 1, lower_branch_target(l->i));
+    return true;
+}
+
+/* On a miss the whole instruction is its handler's, with the checks that a new target needs: so
+ * nothing may have changed yet. */
+static void look_up_or_call(struct lowering *l)
+{
+    look_up(l);
+    lower_late(l, LATE_CALL, emit_jump_if(&l->e, CC_NZ, NULL), lower_site(l));
+    lower_count(l, l->n + 1, false);
+    load_block(l);
+}
+
+bool lower_return(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    if (i->opsize != 8)
+        return false;
+    lower_save_flags(l);
+    emit_move(e, T0, GUEST_RSP);
+    lower_check(l, 8, false);
+    emit_load(e, T0, T0, 0);
+    look_up_or_call(l);
+    emit_lea(e, GUEST_RSP, GUEST_RSP, 8 + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
+    enter_block(l);
+    return true;
+}
+
+/* The target of an indirect branch into T0; flags are saved. */
+static bool indirect_target(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    if (i->opsize != 8)
+        return false;
+    lower_save_flags(l);
+    if (i->mod3) {
+        lower_fetch(l, T0, i->rm);
+        return true;
+    }
+    if (!lower_linear(l))
+        return false;
+    lower_check(l, 8, false);
+    emit_load(&l->e, T0, T0, 0);
+    return true;
+}
+
+bool lower_jump_indirect(struct lowering *l)
+{
+    if (!indirect_target(l))
+        return false;
+    look_up_or_call(l);
+    enter_block(l);
+    return true;
+}
+
+bool lower_call_indirect(struct lowering *l)
+{
+    struct emitter *e = &l->e;
+    if (!indirect_target(l))
+        return false;
+    look_up(l);
+    lower_late(l, LATE_CALL, emit_jump_if(e, CC_NZ, NULL), lower_site(l));
+    load_block(l);
+    emit_store(e, HOST_RSP, FRAME(FRAME_BLOCK), T1);
+    push_return(l);
+    lower_count(l, l->n + 1, false);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_TARGET));
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_BLOCK));
+    enter_block(l);
+    return true;
+}

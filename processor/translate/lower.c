@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A block: what is inline, what out of line, and which flags are worth keeping. */
+#include "internal.h"
+
+#include "processor/decode/decode.h"
+
+static lower_fn *const lowerings[OP_COUNT] = {
+    [OP_ADD] = lower_copy,
+    [OP_OR] = lower_copy,
+    [OP_ADC] = lower_copy,
+    [OP_SBB] = lower_copy,
+    [OP_AND] = lower_copy,
+    [OP_SUB] = lower_copy,
+    [OP_XOR] = lower_copy,
+    [OP_CMP] = lower_copy,
+    [OP_TEST] = lower_copy,
+    [OP_NOT] = lower_copy,
+    [OP_NEG] = lower_copy,
+    [OP_INC] = lower_copy,
+    [OP_DEC] = lower_copy,
+    [OP_MUL] = lower_copy,
+    [OP_IMUL1] = lower_copy,
+    [OP_IMUL2] = lower_copy,
+    [OP_IMUL3] = lower_copy,
+    [OP_DIV] = lower_divide,
+    [OP_IDIV] = lower_divide,
+    [OP_ROL] = lower_copy,
+    [OP_ROR] = lower_copy,
+    [OP_RCL] = lower_copy,
+    [OP_RCR] = lower_copy,
+    [OP_SHL] = lower_copy,
+    [OP_SHR] = lower_copy,
+    [OP_SAR] = lower_copy,
+    [OP_SHLD] = lower_copy,
+    [OP_SHRD] = lower_copy,
+    [OP_MOV] = lower_copy,
+    [OP_MOVZX] = lower_copy,
+    [OP_MOVSX] = lower_copy,
+    [OP_MOVSXD] = lower_copy,
+    [OP_MOVBE] = lower_copy,
+    [OP_BSWAP] = lower_copy,
+    [OP_LEA] = lower_lea,
+    [OP_XCHG] = lower_copy,
+    [OP_XADD] = lower_copy,
+    [OP_CMPXCHG] = lower_copy,
+    [OP_CMPXCHG8B] = lower_copy,
+    [OP_MOVNTI] = lower_copy,
+    [OP_PUSH] = lower_push,
+    [OP_POP] = lower_pop,
+    [OP_LEAVE] = lower_leave,
+    [OP_CALL] = lower_call,
+    [OP_CALL_IND] = lower_call_indirect,
+    [OP_JMP] = lower_jump,
+    [OP_JMP_IND] = lower_jump_indirect,
+    [OP_JCC] = lower_jump_conditional,
+    [OP_RET] = lower_return,
+    [OP_SETCC] = lower_copy,
+    [OP_CMOVCC] = lower_copy,
+    [OP_BT] = lower_copy,
+    [OP_BTS] = lower_copy,
+    [OP_BTR] = lower_copy,
+    [OP_BTC] = lower_copy,
+    [OP_BSF] = lower_copy,
+    [OP_BSR] = lower_copy,
+    [OP_TZCNT] = lower_copy,
+    [OP_LZCNT] = lower_copy,
+    [OP_POPCNT] = lower_copy,
+    [OP_CRC32] = lower_copy,
+    [OP_CBW] = lower_copy,
+    [OP_CWD] = lower_copy,
+    [OP_LAHF] = lower_copy,
+    [OP_SAHF] = lower_copy,
+    [OP_CLC] = lower_copy,
+    [OP_STC] = lower_copy,
+    [OP_CMC] = lower_copy,
+    [OP_NOP] = lower_nop,
+    [OP_ANDN] = lower_copy,
+    [OP_BEXTR] = lower_copy,
+    [OP_BLSI] = lower_copy,
+    [OP_BLSMSK] = lower_copy,
+    [OP_BLSR] = lower_copy,
+    [OP_BZHI] = lower_copy,
+    [OP_MULX] = lower_copy,
+    [OP_PDEP] = lower_copy,
+    [OP_PEXT] = lower_copy,
+    [OP_RORX] = lower_copy,
+    [OP_SARX] = lower_copy,
+    [OP_SHLX] = lower_copy,
+    [OP_SHRX] = lower_copy,
+    [OP_ADCX] = lower_copy,
+    [OP_ADOX] = lower_copy,
+};
+
+/* ---------------------------------------------------------------- liveness of flags */
+
+/* Flags that I may read.  System instructions may store all of EFLAGS, or be the last before
+ * somebody looks. */
+static uint16_t flags_read(const struct insn *i)
+{
+    if (i->attr->class == CLASS_SYSTEM || i->attr->class == CLASS_INVALID)
+        return FLAGS_STATUS;
+    return i->attr->flags_read & FLAGS_STATUS;
+}
+
+/* Flags that I surely overwrites.  Those it leaves undefined are as the host leaves them, which may
+ * be as they were. */
+static uint16_t flags_written(const struct insn *i)
+{
+    return i->attr->flags_written & FLAGS_STATUS;
+}
+
+/* True when [offset, offset + size) was marked as code, so that C's copy holds it and a change of
+ * it is noticed. */
+static bool is_marked(const struct code_page *c, unsigned offset, unsigned size)
+{
+    uint64_t mask = atomic_load(&c->mask);
+    return mask & BIT(offset >> CODE_LINE_BITS) &&
+           mask & BIT((offset + size - 1) >> CODE_LINE_BITS);
+}
+
+uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth)
+{
+    enum { FAR_ENOUGH = 12, DEEP_ENOUGH = 3 };
+    const struct code_page *c = l->b->page;
+    uint16_t live = 0, open = FLAGS_STATUS;
+    for (unsigned n = 0; n < FAR_ENOUGH; n++) {
+        struct insn i;
+        if (!lower_in_page(offset) || !is_marked(c, (unsigned)offset, 1))
+            break;
+        size_t size = PAGE_BYTES - (size_t)offset;
+        if (insn_decode(c->copy + offset, size, DECODE_64, (uint16_t)offset, &i) != DECODE_OK ||
+            !is_marked(c, (unsigned)offset, i.length))
+            break;
+        live |= flags_read(&i) & open;
+        open &= ~flags_written(&i);
+        offset += i.length;
+        if (!open)
+            return live;
+        if (i.attr->op == OP_JMP || i.attr->op == OP_CALL) {
+            offset += (int64_t)i.imm;
+        } else if (i.attr->op == OP_JCC) {
+            if (depth == DEEP_ENOUGH)
+                break;
+            int64_t taken = offset + (int64_t)i.imm;
+            return live |
+                   ((lower_live_at(l, taken, depth + 1) | lower_live_at(l, offset, depth + 1)) &
+                    open);
+        } else if (i.attr->traits & TRAIT_BRANCH) {
+            break;
+        }
+    }
+    return live | open;
+}
+
+/* live[n]: before instruction N; live[count]: at the end. */
+static void find_live(struct lowering *l, uint16_t *live)
+{
+    const struct code_block *b = l->b;
+    live[b->count] = lower_live_at(l, b->offset + b->bytes, 0);
+    for (unsigned n = b->count; n-- > 0;) {
+        const struct insn *i = &b->insn[n];
+        uint16_t after = live[n + 1];
+        bool direct = i->attr->op == OP_JCC || i->attr->op == OP_JMP || i->attr->op == OP_CALL;
+        if (i->attr->op == OP_JCC)
+            after |= lower_live_at(l, lower_branch_target(i), 0);
+        else if (direct)
+            after = lower_live_at(l, lower_branch_target(i), 0);
+        else if (i->attr->traits & TRAIT_BRANCH)
+            after = FLAGS_STATUS;
+        live[n] = flags_read(i) | (after & ~flags_written(i));
+    }
+}
+
+/* ---------------------------------------------------------------- sites and late code */
+
+uint32_t lower_site(struct lowering *l)
+{
+    struct translator *t = l->t;
+    uint32_t site = t->site_count++;
+    t->sites[site] = (struct translate_site){
+        .insn = l->i,
+        .block = l->b,
+        .live = l->live,
+        .index = (uint16_t)l->n,
+        .ends = l->i->attr->traits & (TRAIT_BRANCH | TRAIT_ENDS_BLOCK),
+    };
+    return site;
+}
+
+void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t site)
+{
+    l->late[l->lates++] = (struct late){.kind = kind, .from = from, .site = site, .n = l->n};
+}
+
+void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
+{
+    emit_constant(&l->e, T1, site);
+    emit_jump(&l->e, thunk);
+}
+
+void lower_count(struct lowering *l, unsigned count, bool keep)
+{
+    struct emitter *e = &l->e;
+    if (!keep) {
+        emit_op(e, &(struct host_op){.wide = true,
+                                     .opcode = 0x83,
+                                     .has_modrm = true,
+                                     .memory = true,
+                                     .rm = HOST_RSP,
+                                     .disp = FRAME(FRAME_COUNT),
+                                     .immediates = 1,
+                                     .immediate = count});
+        return;
+    }
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_COUNT));
+    emit_lea(e, T1, T1, (int32_t)count);
+    emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), T1);
+}
+
+static void emit_late(struct lowering *l, const struct late *late)
+{
+    struct emitter *e = &l->e;
+    struct translate_site *s = &l->t->sites[late->site];
+    if (late->from)
+        emit_patch(late->from, e->at);
+    l->n = late->n;
+    l->i = &l->b->insn[late->n];
+    switch (late->kind) {
+    case LATE_SLOW:
+        emit_alu_load(e, ALU_XOR, T0, T1,
+                      s->write ? offsetof(struct tlb_entry, write)
+                               : offsetof(struct tlb_entry, read));
+        lower_thunk(l, l->t->slow, late->site);
+        break;
+    case LATE_CALL:
+        lower_thunk(l, l->t->call, late->site);
+        break;
+    case LATE_RESUME:
+        for (uint32_t n = 0; n < late->sites; n++)
+            s[n].next = translator_executable(l->t, e->at);
+        lower_load_flags(l);
+        emit_jump(e, late->back);
+        break;
+    case LATE_CHAIN:
+    case LATE_FAR:
+        lower_go(l, late->n + 1, late->target);
+        break;
+    case LATE_STALE:
+        emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
+        emit_lea(e, T0, T0, l->b->offset);
+        emit_jump(e, l->t->exit);
+        break;
+    }
+}
+
+/* ---------------------------------------------------------------- a block */
+
+/* The entry from elsewhere: the linear address in T0, flags in the frame. */
+static void emit_entry(struct lowering *l, bool live)
+{
+    struct emitter *e = &l->e;
+    const struct code_block *b = l->b;
+    emit_lea(e, T0, T0, -(int32_t)b->offset);
+    emit_store(e, HOST_RSP, FRAME(FRAME_CODE), T0);
+    emit_constant(e, T0, (uint64_t)(uintptr_t)&b->page->generation);
+    emit_op(e, &(struct host_op){.opcode = 0x81, /* cmp dword [T0], generation; jne */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .memory = true,
+                                 .rm = T0,
+                                 .immediates = 4,
+                                 .immediate = b->generation});
+    lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_P));
+    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T0 + poll], 0; jne */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .memory = true,
+                                 .rm = T0,
+                                 .disp = offsetof(struct processor, poll),
+                                 .immediates = 1});
+    lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
+    l->start = e->at;
+    if (live)
+        lower_load_flags(l);
+    l->direct = e->at;
+}
+
+/* Leaves the current instruction to its handler. */
+static void lower_handler(struct lowering *l)
+{
+    uint32_t site = lower_site(l);
+    if (l->live)
+        lower_save_flags(l);
+    lower_thunk(l, l->t->call, site);
+    if (l->t->sites[site].ends)
+        return;
+    l->t->sites[site].next = translator_executable(l->t, l->e.at);
+    if (l->after)
+        lower_load_flags(l);
+}
+
+static void lower_insn(struct lowering *l)
+{
+    struct translator *t = l->t;
+    uint8_t *start = l->e.at;
+    uint32_t first = t->site_count;
+    unsigned lates = l->lates;
+    lower_fn *lower = l->i->attr->class == CLASS_GENERAL ? lowerings[l->i->attr->op] : NULL;
+    if (!lower || !lower(l)) {
+        l->e.at = start;
+        t->site_count = first;
+        l->lates = lates;
+        lower_handler(l);
+        return;
+    }
+    /* Where the handler's way joins again. */
+    if (!l->after) {
+        for (uint32_t n = first; n < t->site_count; n++)
+            t->sites[n].next = translator_executable(t, l->e.at);
+    } else if (first < t->site_count) {
+        struct late *late = &l->late[l->lates];
+        lower_late(l, LATE_RESUME, NULL, first);
+        late->sites = t->site_count - first;
+        late->back = l->e.at;
+    }
+}
+
+void lower_block(struct processor *p, struct code_block *b)
+{
+    struct translator *t = p->translator;
+    struct lowering l = {.p = p, .t = t, .b = b};
+    uint16_t live[ARRAY_SIZE(l.late) + 1];
+    l.e.at = t->writable + t->used;
+    l.i = &b->insn[0];
+    find_live(&l, live);
+
+    const uint8_t *entry = translator_executable(t, l.e.at);
+    emit_entry(&l, live[0]);
+    for (l.n = 0; l.n < b->count; l.n++) {
+        l.i = &b->insn[l.n];
+        l.live = live[l.n];
+        l.after = live[l.n + 1];
+        lower_insn(&l);
+    }
+    const struct insn *last = &b->insn[b->count - 1];
+    uint64_t traits = last->attr->traits;
+    bool conditional = traits & TRAIT_COND && traits & TRAIT_BRANCH;
+    if (last->attr->class != CLASS_INVALID &&
+        (conditional || !(traits & (TRAIT_BRANCH | TRAIT_ENDS_BLOCK)))) {
+        l.n = b->count - 1u;
+        l.i = last;
+        lower_go(&l, b->count, b->offset + b->bytes);
+    }
+    for (unsigned n = 0; n < l.lates; n++)
+        emit_late(&l, &l.late[n]);
+
+    t->used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
+    b->direct = l.direct;
+    b->start = translator_executable(t, l.start);
+    b->host_bytes = (uint16_t)(l.e.at - l.start);
+    if (!t->check)
+        b->jump = entry;
+    t->counts.blocks++;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The code cache, the way into and out of translations, and what they call. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CODE_BYTES (64ul << 20) /* address space; memory is taken as it fills */
+#define SITE_COUNT (1u << 20)
+
+/* ---------------------------------------------------------------- thunks */
+
+/* Guest registers of the same number in the host, and the two that have moved. */
+static const struct {
+    uint8_t guest, host;
+} resident[] = {
+    {REG_RAX, HOST_RAX}, {REG_RCX, HOST_RCX}, {REG_RDX, HOST_RDX}, {REG_RBX, HOST_RBX},
+    {REG_RSI, HOST_RSI}, {REG_RDI, HOST_RDI}, {REG_R8, HOST_R8},   {REG_R12, HOST_R12},
+    {REG_R13, HOST_R13}, {REG_R14, HOST_R14}, {REG_R15, HOST_R15}, {REG_RSP, HOST_R9},
+    {REG_RBP, HOST_R10},
+};
+static const uint8_t callee_saved[] = {HOST_RBX, HOST_RBP, HOST_R12, HOST_R13, HOST_R14, HOST_R15};
+
+static int32_t gpr_at(unsigned r)
+{
+    return (int32_t)(offsetof(struct processor, gpr) + 8 * r);
+}
+
+/* Copies between a field of struct processor, which RBP points to, and one of the frame. */
+static void copy_to_frame(struct emitter *e, int32_t field, int32_t processor)
+{
+    emit_load(e, HOST_RAX, HOST_RBP, processor);
+    emit_store(e, HOST_RSP, field, HOST_RAX);
+}
+static void copy_from_frame(struct emitter *e, int32_t field, int32_t processor)
+{
+    emit_load(e, HOST_RAX, HOST_RSP, field);
+    emit_store(e, HOST_RBP, processor, HOST_RAX);
+}
+
+/* 32-bit moves between p->status, p in RBP, and EAX or ECX. */
+static void status_move(struct emitter *e, unsigned opcode, unsigned r)
+{
+    emit_op(e, &(struct host_op){.opcode = (uint8_t)opcode,
+                                 .has_modrm = true,
+                                 .reg = (uint8_t)r,
+                                 .memory = true,
+                                 .rm = HOST_RBP,
+                                 .disp = offsetof(struct processor, status)});
+}
+
+/* All guest state from the frame and host registers into struct processor; RBP points to it
+ * afterwards. */
+static void emit_leave_state(struct emitter *e)
+{
+    emit_load(e, HOST_RBP, HOST_RSP, FRAME(FRAME_P));
+    for (size_t n = 0; n < ARRAY_SIZE(resident); n++)
+        emit_store(e, HOST_RBP, gpr_at(resident[n].guest), (enum host_register)resident[n].host);
+    for (unsigned r = REG_R9; r <= REG_R11; r++)
+        copy_from_frame(e, lower_home(r), gpr_at(r));
+    copy_from_frame(e, FRAME(FRAME_CODE), gpr_at(REG_CODE));
+    emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_FLAGS));
+    EMIT(e, 0x0f, 0xb6, 0xcc);              /* movzx ecx, ah */
+    EMIT(e, 0x81, 0xe1, 0xd5, 0, 0, 0);     /* and ecx, status flags of AH */
+    EMIT(e, 0x83, 0xe0, 1, 0xc1, 0xe0, 11); /* and eax, 1; shl eax, 11 */
+    EMIT(e, 0x09, 0xc1);                    /* or ecx, eax */
+    status_move(e, 0x89, HOST_RCX);
+    emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_COUNT));
+    emit_op(e, &(struct host_op){.wide = true, /* add [RBP + icount], rax */
+                                 .opcode = 0x01,
+                                 .has_modrm = true,
+                                 .reg = HOST_RAX,
+                                 .memory = true,
+                                 .rm = HOST_RBP,
+                                 .disp = offsetof(struct processor, icount)});
+}
+
+/* The other way round; RBP points to struct processor before and after. */
+static void emit_load_state(struct emitter *e)
+{
+    copy_to_frame(e, FRAME(FRAME_TLB), offsetof(struct processor, tlb));
+    copy_to_frame(e, FRAME(FRAME_CODE), gpr_at(REG_CODE));
+    for (unsigned r = REG_R9; r <= REG_R11; r++)
+        copy_to_frame(e, lower_home(r), gpr_at(r));
+    status_move(e, 0x8b, HOST_RAX);
+    EMIT(e, 0x89, 0xc1, 0xc1, 0xe9, 11, 0x83, 0xe1, 1); /* mov ecx, eax; shr ecx, 11; and ecx, 1 */
+    EMIT(e, 0xc1, 0xe0, 8);                             /* shl eax, 8 */
+    EMIT(e, 0x25, 0, 0xd5, 0, 0);                       /* and eax, 0xd500 */
+    EMIT(e, 0x09, 0xc8);                                /* or eax, ecx */
+    emit_store(e, HOST_RSP, FRAME(FRAME_FLAGS), HOST_RAX);
+    emit_constant(e, HOST_RAX, 0);
+    emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), HOST_RAX);
+    for (size_t n = 0; n < ARRAY_SIZE(resident); n++)
+        emit_load(e, (enum host_register)resident[n].host, HOST_RBP, gpr_at(resident[n].guest));
+}
+
+static void emit_call(struct emitter *e, uintptr_t function)
+{
+    emit_constant(e, HOST_RAX, function);
+    EMIT(e, 0xff, 0xd0);
+}
+
+/* Back to the C caller of enter(). */
+static uint8_t *emit_return(struct emitter *e)
+{
+    uint8_t *start = e->at;
+    emit_alu_constant(e, ALU_ADD, HOST_RSP, FRAME_BYTES);
+    for (size_t n = ARRAY_SIZE(callee_saved); n-- > 0;)
+        emit_op(e, &(struct host_op){.opcode = 0x58, .opcode_reg = true, .rm = callee_saved[n]});
+    emit_byte(e, 0xc3);
+    return start;
+}
+
+static uint8_t *emit_enter(struct emitter *e)
+{
+    uint8_t *start = e->at;
+    for (size_t n = 0; n < ARRAY_SIZE(callee_saved); n++)
+        emit_op(e, &(struct host_op){.opcode = 0x50, .opcode_reg = true, .rm = callee_saved[n]});
+    _Static_assert((8 + 8 * ARRAY_SIZE(callee_saved) + FRAME_BYTES) % 16 == 0, "calls are aligned");
+    emit_alu_constant(e, ALU_SUB, HOST_RSP, FRAME_BYTES);
+    emit_store(e, HOST_RSP, FRAME(FRAME_P), HOST_RDI);
+    emit_store(e, HOST_RSP, FRAME(FRAME_SITE), HOST_RSI);
+    emit_move(e, HOST_RBP, HOST_RDI);
+    emit_load_state(e);
+    EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE)); /* jmp [RSP + FRAME_SITE] */
+    return start;
+}
+
+/* A thunk that calls FUNCTION(p, site, T0) and goes on where it says. */
+static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *leave)
+{
+    uint8_t *start = e->at;
+    emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), T0);
+    emit_store(e, HOST_RSP, FRAME(FRAME_SITE), T1);
+    emit_leave_state(e);
+    emit_move(e, HOST_RDI, HOST_RBP);
+    emit_load(e, HOST_RSI, HOST_RSP, FRAME(FRAME_SITE));
+    emit_load(e, HOST_RDX, HOST_RSP, FRAME(FRAME_ARGUMENT));
+    emit_call(e, function);
+    EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax: stay? */
+    emit_jump_if(e, CC_Z, leave);
+    emit_store(e, HOST_RSP, FRAME(FRAME_SITE), HOST_RAX);
+    emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), HOST_RDX);
+    emit_load_state(e);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
+    EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE));
+    return start;
+}
+
+/* Leaves with RIP = T0. */
+static uint8_t *emit_exit(struct emitter *e, uint8_t *leave)
+{
+    uint8_t *start = e->at;
+    emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), T0);
+    emit_leave_state(e);
+    copy_from_frame(e, FRAME(FRAME_ARGUMENT), offsetof(struct processor, rip));
+    emit_jump(e, leave);
+    return start;
+}
+
+/* ---------------------------------------------------------------- called from translations */
+
+/* Where to go on, or NULL to leave (p->rip is set); and what T0 is to be then. */
+struct onward {
+    const uint8_t *code;
+    uint64_t t0;
+};
+static const struct onward leave = {NULL, 0};
+
+/* Ends the copy of an instruction that runs alone: says that control fell through to here. */
+static const struct insn *fell_through(struct processor *p, const struct insn *i)
+{
+    p->icount--;
+    return i;
+}
+
+/* Runs the handler of site S's instruction.  Counts it when control does not come back here. */
+static struct onward run_handler(struct processor *p, const struct translate_site *s)
+{
+    if (p->translator->check) {
+        /* The interpreter's turn comes after the comparison. */
+        checker_live(p->translator->checker, s->live);
+        p->icount += s->index;
+        p->rip = insn_rip(p, s->insn);
+        return leave;
+    }
+    const struct insn *i = code_alone(p, s->insn);
+    struct insn *marker = (struct insn *)i + 1;
+    uint64_t count = p->icount;
+    marker->exec = fell_through;
+    p->insn = i;
+    p->icount = count + s->index;
+    p->translator->counts.handlers++;
+    const struct insn *next = i->exec(p, i);
+    p->insn = NULL;
+    p->link = NULL;
+    if (next) {
+        p->icount = count;
+        if (!s->ends && !p->slow &&
+            !(atomic_load_explicit(&p->poll, memory_order_relaxed) & ~POLL_KICK))
+            return (struct onward){s->next, 0};
+        p->rip = insn_rip(p, next);
+    }
+    p->icount = count + s->index + 1;
+    return leave;
+}
+
+static struct onward call_handler(struct processor *p, uint64_t site, uint64_t t0)
+{
+    (void)t0;
+    return run_handler(p, &p->translator->sites[site]);
+}
+
+/* A TLB miss at LINEAR: fills the TLB and finds the host address where the access is as plain as
+ * the inline check supposes; leaves all others to the handler. */
+static struct onward slow_access(struct processor *p, uint64_t site, uint64_t linear)
+{
+    const struct translate_site *s = &p->translator->sites[site];
+    uint64_t inside = linear & PAGE_OFFSET_MASK, size = PAGE_BYTES - inside;
+    p->translator->counts.slow++;
+    if (size < s->size)
+        return run_handler(p, s);
+    uint64_t count = p->icount;
+    p->insn = s->insn;
+    p->icount = count + s->index; /* a fault leaves from here */
+    uint8_t *host = mem_host(p, linear, s->write ? MEM_WRITE : MEM_READ, &size);
+    p->icount = count;
+    p->insn = NULL;
+    if (!host)
+        return run_handler(p, s);
+    if (p->translator->check)
+        checker_access(p, s, linear, host);
+    return (struct onward){s->resume, (uint64_t)(uintptr_t)host};
+}
+
+/* A jump inside the page that is not direct yet. */
+static struct onward link_jump(struct processor *p, uint64_t site, uint64_t t0)
+{
+    struct translator *t = p->translator;
+    (void)t0;
+    p->rip = p->gpr[REG_CODE] + t->sites[site].target;
+    t->pending = (uint32_t)site + 1;
+    if (t->check)
+        checker_live(t->checker, t->sites[site].live);
+    return leave;
+}
+
+/* ---------------------------------------------------------------- the cache */
+
+static bool map_code(struct translator *t)
+{
+    int fd = memfd_create("trapeze-translations", MFD_CLOEXEC);
+    if (fd < 0)
+        return false;
+    t->writable = t->executable = MAP_FAILED;
+    if (!ftruncate(fd, CODE_BYTES)) {
+        t->writable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        t->executable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    }
+    close(fd);
+    return t->writable != MAP_FAILED && t->executable != MAP_FAILED;
+}
+
+static void make_thunks(struct translator *t)
+{
+    struct emitter e = {.at = t->writable};
+    const uint8_t *enter = translator_executable(t, emit_enter(&e));
+    memcpy(&t->enter, &enter, sizeof(enter));
+    uint8_t *leave_code = emit_return(&e);
+    t->slow = emit_call_thunk(&e, (uintptr_t)slow_access, leave_code);
+    t->call = emit_call_thunk(&e, (uintptr_t)call_handler, leave_code);
+    t->link = emit_call_thunk(&e, (uintptr_t)link_jump, leave_code);
+    t->exit = emit_exit(&e, leave_code);
+    t->cold = translator_executable(t, t->exit);
+    t->used = t->thunk_bytes = ALIGN_UP((size_t)(e.at - t->writable), 64);
+}
+
+struct translator *translator_new(unsigned threshold, bool check)
+{
+    struct translator *t = calloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    t->threshold = threshold;
+    t->check = check;
+    t->sites = mmap(NULL, SITE_COUNT * sizeof(*t->sites), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (check)
+        t->checker = checker_new();
+    if (t->sites == MAP_FAILED || !map_code(t) || (check && !t->checker)) {
+        translator_free(t);
+        return NULL;
+    }
+    make_thunks(t);
+    return t;
+}
+
+void translator_free(struct translator *t)
+{
+    if (!t)
+        return;
+    if (t->sites && t->sites != MAP_FAILED)
+        munmap(t->sites, SITE_COUNT * sizeof(*t->sites));
+    if (t->writable && t->writable != MAP_FAILED)
+        munmap(t->writable, CODE_BYTES);
+    if (t->executable && t->executable != MAP_FAILED)
+        munmap(t->executable, CODE_BYTES);
+    checker_free(t->checker);
+    free(t);
+}
+
+void translator_empty(struct translator *t)
+{
+    t->used = t->thunk_bytes;
+    t->site_count = 0;
+    t->full = false;
+    t->pending = 0;
+    t->counts.emptied++;
+}
+
+void translator_prepare(const struct translator *t, struct code_block *b)
+{
+    b->jump = t->cold;
+}
+
+const struct processor_translator_counts *translator_counts(const struct translator *t)
+{
+    return &t->counts;
+}
+
+/* ---------------------------------------------------------------- running */
+
+static bool translate(struct processor *p, struct code_block *b)
+{
+    struct translator *t = p->translator;
+    if (++b->heat < t->threshold || !atomic_load(&b->page->settled))
+        return false;
+    if (t->used + BLOCK_CODE_BYTES > CODE_BYTES || t->site_count + BLOCK_SITES > SITE_COUNT) {
+        t->full = true;
+        return false;
+    }
+    pthread_mutex_lock(&b->page->lock);
+    bool valid = code_block_valid(b);
+    if (valid)
+        lower_block(p, b);
+    pthread_mutex_unlock(&b->page->lock);
+    t->counts.bytes = t->used;
+    return valid;
+}
+
+bool translator_full(const struct translator *t)
+{
+    return t->full;
+}
+
+/* Makes the jump that led here direct. */
+static void link_to(struct translator *t, const struct code_block *b)
+{
+    if (!t->pending)
+        return;
+    const struct translate_site *s = &t->sites[t->pending - 1];
+    t->pending = 0;
+    if (t->check || s->block->page != b->page || s->block->generation != b->generation ||
+        s->target != b->offset)
+        return;
+    emit_patch(s->jump, b->direct);
+    t->counts.links++;
+}
+
+bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
+{
+    struct translator *t = p->translator;
+    if (!b->start && !translate(p, b)) {
+        t->pending = 0;
+        return false;
+    }
+    link_to(t, b);
+    p->gpr[REG_CODE] = linear & ~PAGE_OFFSET_MASK;
+    p->insn = NULL;
+    p->running = NULL;
+    p->link = NULL;
+    t->counts.entries++;
+    if (t->check)
+        return checker_run(p, b);
+    t->enter(p, b->start);
+    return true;
+}

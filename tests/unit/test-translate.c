@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The translator where single instructions cannot tell (test-native has those): flow between
+ * blocks, code that changes, faults inside a block, requests of other threads, eviction, and
+ * lockstep with the interpreter.
+ */
+#include "guest.h"
+
+#include <string.h>
+
+static struct guest *translated(struct guest *g, unsigned threshold, bool check)
+{
+    const struct processor_translator how = {.on = true, .threshold = threshold, .check = check};
+    g_assert_cmpint(processor_set_translator(g->p, &how), ==, 0);
+    return g;
+}
+
+static struct processor_translator_counts counts(const struct guest *g)
+{
+    struct processor_translator_counts n;
+    processor_get_translator_counts(g->p, &n);
+    return n;
+}
+
+static void check_clean(const struct guest *g)
+{
+    const char *text = processor_translator_difference(g->p);
+    if (text)
+        g_test_message("%s", text);
+    g_assert_cmpuint(counts(g).compared, >, 0);
+    g_assert_cmpuint(counts(g).differences, ==, 0);
+}
+
+/* ---------------------------------------------------------------- flow */
+
+/* Loops in a loop, calls, an indirect call, a recursion, homeless registers, flags over a store. */
+GUEST_CODE(64, code_flow,
+           "xor %eax, %eax\n mov $1000, %ecx\n mov $0xa000, %r10d\n"
+           "1: mov $7, %r9d\n"
+           "2: add %r9, %rax\n lea (%r10, %r9, 8), %r11\n cmp $3, %r9\n mov %rax, (%r11)\n"
+           "   jb 3f\n adc (%r11), %rax\n"
+           "3: dec %r9\n jnz 2b\n"
+           "   call 4f\n lea 5f(%rip), %rdx\n call *%rdx\n push %rbp\n mov %rsp, %rbp\n"
+           "   push $-2\n pop %rsi\n add %rsi, %rax\n leave\n"
+           "   loop 6f\n hlt\n 6: jmp 1b\n"
+           "4: push %rcx\n mov $9, %edi\n call 7f\n pop %rcx\n ret\n"
+           "5: rol $5, %rax\n ret $0\n"
+           "7: cmp $2, %edi\n jb 8f\n push %rdi\n dec %edi\n call 7b\n pop %rdi\n"
+           "   sub $2, %edi\n call 7b\n"
+           "8: inc %rax\n ret");
+static void test_flow(void)
+{
+    struct guest *g = GUEST(64, code_flow);
+    guest_halts(g);
+    uint64_t expected[16];
+    memcpy(expected, g->p->gpr, sizeof(expected));
+    uint64_t retired = g->p->icount;
+    g_assert_cmphex(expected[REG_RSP], ==, STACK0);
+    guest_free(g);
+
+    g = translated(GUEST(64, code_flow), 2, false);
+    guest_halts(g);
+    g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
+    g_assert_cmpuint(g->p->icount, ==, retired);
+    g_assert_cmpuint(counts(g).links, >, 0);
+    g_assert_cmpuint(counts(g).entries, <, 2000); /* else nothing is chained */
+    guest_free(g);
+
+    g = translated(GUEST(64, code_flow), 1, true);
+    guest_halts(g);
+    g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
+    check_clean(g);
+    g_assert_cmpuint(counts(g).emptied, >, 0); /* lockstep empties the cache now and then */
+    guest_free(g);
+}
+
+/* Two pages that call each other, the second at two linear addresses (its host page has one). */
+GUEST_CODE(64, code_pages,
+           "mov $200, %ecx\n xor %eax, %eax\n"
+           "1: mov $0xa000, %edx\n call *%rdx\n mov $0xb000, %edx\n call *%rdx\n"
+           "   dec %ecx\n jnz 1b\n hlt");
+static void test_pages(void)
+{
+    static const uint8_t callee[] = {0x48, 0x8d, 0x1d, 0,   0, 0, 0, /* lea rbx, [rip] */
+                                     0x48, 0x01, 0xd8, 0xc3};        /* add rax, rbx; ret */
+    struct guest *g = translated(GUEST(64, code_pages), 1, false);
+    /* The first 2 MiB in 4 KiB pages, the page at 0xb000 leading to 0xa000. */
+    uint64_t table = 0x100000;
+    for (unsigned n = 0; n < 512; n++)
+        guest_write(g, table + 8 * n, (n == 0xb ? 0xa000 : n << PAGE_BITS) | 7, 8);
+    guest_write(g, PAGE_TABLES + 0x2000, table | 7, 8);
+    memcpy(g->ram + 0xa000, callee, sizeof(callee));
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[REG_RAX], ==, 200ull * (0xa007 + 0xb007));
+    g_assert_cmpuint(counts(g).entries, <, 100);
+    guest_free(g);
+}
+
+/* 64-bit and compatibility code in turns, the same bytes in both: what was translated for one mode
+ * must not run in the other. */
+GUEST_CODE(64, code_modes,
+           "mov $50, %ecx\n xor %eax, %eax\n xor %edx, %edx\n"
+           "1: call 9f\n ljmp *" AT(
+               code_modes,
+               "7f") "\n"
+                     ".code32\n 2: call 9f\n ljmp $0x08, $" AT(
+                         code_modes,
+                         "3f") "\n"
+                               ".code64\n 3: dec %ecx\n jnz 1b\n hlt\n"
+                               "7: .long " AT(code_modes,
+                                              "2b") "\n .word 0x18\n"
+                                                    /* inc rax; in 32-bit code dec eax, inc eax */
+                                                    "9: .byte 0x48, 0xff, 0xc0\n ret");
+static void test_modes(void)
+{
+    struct guest *g = translated(GUEST(64, code_modes), 1, false);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[REG_RAX], ==, 50);
+    g_assert_cmphex(g->p->gpr[REG_RSP], ==, STACK0);
+    g_assert_cmpuint(counts(g).blocks, >, 0);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- code that changes */
+
+/* Each round adds the immediate, then changes it: in another block, then in its own. */
+GUEST_CODE(64, code_changes,
+           "mov $300, %ecx\n xor %eax, %eax\n"
+           "1: call 8f\n incb 8f+2(%rip)\n"
+           "   dec %ecx\n jnz 1b\n hlt\n"
+           "8: add $1, %eax\n ret");
+GUEST_CODE(64, code_changes_itself,
+           "mov $300, %ecx\n xor %eax, %eax\n lea 8f(%rip), %rbx\n"
+           "1: incb 2(%rbx)\n nop\n"
+           "8: add $0x11, %eax\n dec %ecx\n jnz 1b\n hlt");
+static void test_changes(void)
+{
+    /* 300 signed bytes from 1 on, and from 0x12 on. */
+    int64_t other = 0, own = 0;
+    for (int n = 0; n < 300; n++) {
+        other += (int8_t)(1 + n);
+        own += (int8_t)(0x12 + n);
+    }
+    struct guest *g = translated(GUEST(64, code_changes), 1, false);
+    guest_halts(g);
+    g_assert_cmpint((int32_t)g->p->gpr[REG_RAX], ==, other);
+    g_assert_cmpuint(counts(g).blocks, >, 1);
+    guest_free(g);
+    g = translated(GUEST(64, code_changes_itself), 1, false);
+    guest_halts(g);
+    g_assert_cmpint((int32_t)g->p->gpr[REG_RAX], ==, own);
+    guest_free(g);
+}
+
+/* A device writes the code between two runs, and says so. */
+GUEST_CODE(64, code_written_to, "mov $100, %ecx\n 1: add $1, %eax\n dec %ecx\n jnz 1b\n hlt");
+static void test_written_from_outside(void)
+{
+    struct guest *g = translated(GUEST(64, code_written_to), 1, false);
+    g->p->gpr[REG_RAX] = 0;
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 100);
+    g->ram[CODE + 7] = 5;
+    memory_written(g->memory, CODE + 7, 1);
+    g->p->rip = CODE;
+    processor_state_changed(g->p);
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 600);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- faults and odd accesses */
+
+/* The third instruction faults at last; what came before it is visible, what follows is not. */
+GUEST_CODE(64, code_fault,
+           "mov $0xffff00, %r10d\n" /* 256 bytes before the end of what is mapped */
+           "1: inc %eax\n lea 8(%r10), %r10\n mov %rax, -8(%r10)\n inc %ebx\n jmp 1b");
+static void test_fault_in_block(void)
+{
+    struct guest *g = translated(GUEST(64, code_fault), 1, false);
+    g->p->gpr[REG_RAX] = g->p->gpr[REG_RBX] = 0;
+    guest_faults_with(g, VECTOR_PF, 12, 2); /* not present, write */
+    g_assert_cmphex(g->p->cr2, ==, GUEST_BYTES);
+    g_assert_cmphex(g->p->gpr[REG_RAX], ==, 33);
+    g_assert_cmphex(g->p->gpr[REG_RBX], ==, 32);
+    g_assert_cmphex(g->p->gpr[REG_R10], ==, GUEST_BYTES + 8);
+    guest_free(g);
+}
+
+GUEST_CODE(64, code_crossing,
+           "mov $100, %ecx\n mov $0xaffd, %ebx\n xor %eax, %eax\n"
+           "1: add %rcx, (%rbx)\n add (%rbx), %rax\n lock xadd %rax, (%rbx)\n"
+           "   mov %rsp, %r11\n lea 3(%rbx), %rsp\n push %rax\n pop %rax\n mov %r11, %rsp\n"
+           "   dec %ecx\n jnz 1b\n hlt");
+static void test_crossing(void)
+{
+    struct guest *g = GUEST(64, code_crossing);
+    guest_halts(g);
+    uint64_t rax = g->p->gpr[REG_RAX], memory = guest_read(g, 0xaffd, 8);
+    guest_free(g);
+    g = translated(GUEST(64, code_crossing), 1, false);
+    guest_halts(g);
+    g_assert_cmphex(g->p->gpr[REG_RAX], ==, rax);
+    g_assert_cmphex(guest_read(g, 0xaffd, 8), ==, memory);
+    guest_free(g);
+}
+
+/* ---------------------------------------------------------------- requests of other threads */
+
+static gpointer kick_soon(gpointer data)
+{
+    g_usleep(20000);
+    processor_kick(data);
+    return NULL;
+}
+
+/* No loop of translated code is deaf: direct, over two pages, and by indirect branches alone. */
+static void test_kick(gconstpointer code)
+{
+    struct guest *g = guest_64(code, (const uint8_t *)code + 64);
+    translated(g, 1, false);
+    memcpy(g->ram + 0xa000, "\xe9\xfb\xdf\xff\xff", 5); /* jmp CODE */
+    GThread *kicker = g_thread_new("kicker", kick_soon, g->p);
+    guest_exit(g, EXIT_REASON_KICK);
+    g_thread_join(kicker);
+    guest_free(g);
+}
+GUEST_CODE(64, code_spin, "1: inc %rax\n jmp 1b\n .skip 64");
+GUEST_CODE(64, code_spin_pages, ".byte 0xe9, 0xfb, 0x1f, 0, 0\n .skip 64"); /* jmp 0xa000 */
+GUEST_CODE(64, code_spin_indirect, "lea 1f(%rip), %rax\n 1: jmp *%rax\n .skip 64");
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/translate/flow", test_flow);
+    g_test_add_func("/translate/pages", test_pages);
+    g_test_add_func("/translate/modes", test_modes);
+    g_test_add_func("/translate/changes", test_changes);
+    g_test_add_func("/translate/written-from-outside", test_written_from_outside);
+    g_test_add_func("/translate/fault-in-block", test_fault_in_block);
+    g_test_add_func("/translate/crossing", test_crossing);
+    g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
+    g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
+    g_test_add_data_func("/translate/kick/indirect", code_spin_indirect, test_kick);
+    return g_test_run();
+}
