@@ -91,21 +91,21 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory):
-    """The multiboot test image of images/: "elf" or "flat" -> its path, built once."""
+    """A multiboot test image of images/: "elf" or "flat", NAME -> its path, built once."""
     folder = tmp_path_factory.mktemp("images")
 
     @functools.lru_cache
-    def build(kind="elf"):
+    def build(kind="elf", name="image"):
         # Freestanding 32-bit code needs no 32-bit libraries.
-        elf, flat = folder / "image.elf", folder / "image.flat"
+        elf, flat = folder / f"{name}.elf", folder / f"{name}.flat"
         subprocess.run(["gcc", "-m32", "-O1", "-ffreestanding", "-fno-pic", "-no-pie", "-nostdlib",
                         "-static", "-fno-stack-protector", "-mgeneral-regs-only", "-Wall", "-Wextra",
                         "-Wl,-T," + str(HERE / "images/image.ld"), "-Wl,--build-id=none",
                         *(["-DADDRESSES"] if kind == "flat" else []),
-                        HERE / "images/start.S", HERE / "images/image.c", "-o", elf],
+                        HERE / "images/start.S", HERE / f"images/{name}.c", "-o", elf],
                        check=True)
         if kind == "elf":
-            return elf.rename(folder / "elf.flat")
+            return elf.rename(folder / f"{name}-elf.flat")
         subprocess.run(["objcopy", "-O", "binary", elf, flat], check=True)
         return flat
 
