@@ -146,6 +146,16 @@ int tkvm_mmap_fd(struct tkvm_file *f, uint64_t offset, uint64_t *position)
     return f->vm->run_fd;
 }
 
+bool tkvm_memory_begin(struct tkvm_file *f, const void *at, size_t size)
+{
+    return f->kind == FILE_VM && memory_host_begin(f->vm->memory, at, size);
+}
+
+void tkvm_memory_end(struct tkvm_file *f)
+{
+    memory_host_end(f->vm->memory);
+}
+
 void tkvm_close(struct tkvm_file *f)
 {
     if (!f)

@@ -43,6 +43,13 @@ void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset);
  * stays ours. */
 int tkvm_mmap_fd(struct tkvm_file *f, uint64_t offset, uint64_t *position);
 
+/* The program is about to change what is mapped at [at, at + size) of its addresses; it has.  On
+ * Linux the kernel sees for itself, here whoever knows must tell: a VM's slot may lead there, and its
+ * vCPUs must not touch it meanwhile.  tkvm_memory_end follows if tkvm_memory_begin said true.  Not to
+ * be called by a thread in KVM_RUN. */
+bool tkvm_memory_begin(struct tkvm_file *vm, const void *at, size_t size);
+void tkvm_memory_end(struct tkvm_file *vm);
+
 /* close.  Objects live on while others depend on them (a VM while it has vCPU files). */
 void tkvm_close(struct tkvm_file *f);
 

@@ -70,6 +70,14 @@ void memory_clear_dirty_page(struct memory *m, uint32_t id, uint64_t page);
  * (the host has none there). */
 int memory_populate(struct memory *m, uint64_t gpa);
 
+/* The program is about to change what stands at its own addresses [hva, hva + size): unmap it,
+ * protect it, map something else there.  When memory_host_begin returns no processor uses a slot's
+ * page in that range, nor will before memory_host_end; then pages are asked for anew, and are what
+ * they have become.  False: no slot is there, and memory_host_end must not follow.  Not to be called
+ * by a thread inside vmx_enter. */
+bool memory_host_begin(struct memory *m, const void *hva, size_t size);
+void memory_host_end(struct memory *m);
+
 /* How often memory_synchronize asked the processors to drop their TLBs. */
 uint64_t memory_synchronizations(struct memory *m);
 

@@ -30,6 +30,7 @@ static struct {
     _Atomic(struct object *) pool[POOL_CHUNKS];
     _Atomic pid_t process; /* whose table this is */
     _Atomic(struct object *) system;
+    _Atomic bool vms; /* there is a VM, or was */
 } table;
 
 static const char *const placeholder_names[] = {
@@ -76,6 +77,8 @@ static struct object *object_new(enum object_kind kind, struct tkvm_file *file)
                 continue;
             o->kind = kind;
             o->file = file;
+            if (kind == OBJECT_VM)
+                atomic_store(&table.vms, true);
             o->process = getpid();
             o->masked = false;
             atomic_store(&o->references, 1);
@@ -116,6 +119,41 @@ void object_kick_runner(pthread_t thread)
                 tkvm_kick(o->file);
             object_release(o);
         }
+    }
+}
+
+/* ---------------------------------------------------------------- VMs and mappings */
+
+void objects_memory_begin(struct changed_vms *c, const void *at, size_t size)
+{
+    c->count = 0;
+    if (!atomic_load_explicit(&table.vms, memory_order_relaxed) || signals_in_run())
+        return;
+    for (unsigned i = 0; i < POOL_CHUNKS; i++) {
+        struct object *objects = pool_part(i, false);
+        if (!objects)
+            return;
+        for (unsigned j = 0; j < POOL_CHUNK; j++) {
+            struct object *o = &objects[j];
+            unsigned n = atomic_load(&o->references);
+            while (n && !atomic_compare_exchange_weak(&o->references, &n, n + 1))
+                ;
+            if (!n)
+                continue;
+            if (c->count < ARRAY_SIZE(c->vm) && o->kind == OBJECT_VM && o->process == getpid() &&
+                tkvm_memory_begin(o->file, at, size))
+                c->vm[c->count++] = o;
+            else
+                object_release(o);
+        }
+    }
+}
+
+void objects_memory_end(struct changed_vms *c)
+{
+    for (unsigned i = 0; i < c->count; i++) {
+        tkvm_memory_end(c->vm[i]->file);
+        object_release(c->vm[i]);
     }
 }
 

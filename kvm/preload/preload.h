@@ -73,7 +73,19 @@ void object_refresh(int fd);
 /* Kicks the vCPU that THREAD runs, if it has a runner (below). */
 void object_kick_runner(pthread_t thread);
 
+/* Tells every VM that the process's mappings at [at, at + size) are about to change, and (after)
+ * that they have.  What the first call returned goes to the second. */
+struct changed_vms {
+    struct object *vm[16];
+    unsigned count;
+};
+void objects_memory_begin(struct changed_vms *c, const void *at, size_t size);
+void objects_memory_end(struct changed_vms *c);
+
 /* ---- signals.c ---- */
+
+/* True when the calling thread is in KVM_RUN: a handler runs in the midst of it. */
+bool signals_in_run(void);
 
 /* KVM_RUN, which ends with -EINTR when a signal comes. */
 long signals_run(struct object *vcpu, unsigned long request, unsigned long argument);

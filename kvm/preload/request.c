@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ioctl, mmap and read of KVM descriptors. */
+/* ioctl, mmap and read of KVM descriptors; changes of mappings that VMs use. */
 #include "preload.h"
 
 #include <errno.h>
@@ -144,16 +144,53 @@ static void *map_object(int fd, void *address, size_t length, int protection, in
     return at;
 }
 
+/* A mapping of the program's own; where it takes the place of another, a VM may use that. */
+static void *map_over(void *(*next)(void *, size_t, int, int, int, off_t), void *address,
+                      size_t length, int protection, int flags, int fd, off_t offset)
+{
+    struct changed_vms changed;
+    if (!(flags & MAP_FIXED))
+        return next(address, length, protection, flags, fd, offset);
+    objects_memory_begin(&changed, address, length);
+    void *at = next(address, length, protection, flags, fd, offset);
+    int error = errno;
+    objects_memory_end(&changed);
+    errno = error;
+    return at;
+}
+
 #define MMAP(name)                                                                                 \
     EXPORT void *name(void *address, size_t length, int protection, int flags, int fd,             \
                       off_t offset)                                                                \
     {                                                                                              \
         return flags & MAP_ANONYMOUS || !object_known(fd)                                          \
-                   ? NEXT(name)(address, length, protection, flags, fd, offset)                    \
+                   ? map_over(NEXT(name), address, length, protection, flags, fd, offset)          \
                    : map_object(fd, address, length, protection, flags, offset);                   \
     }
 MMAP(mmap)
 MMAP(mmap64)
+
+EXPORT int munmap(void *address, size_t length)
+{
+    struct changed_vms changed;
+    objects_memory_begin(&changed, address, length);
+    int r = NEXT(munmap)(address, length);
+    int error = errno;
+    objects_memory_end(&changed);
+    errno = error;
+    return r;
+}
+
+EXPORT int mprotect(void *address, size_t length, int protection)
+{
+    struct changed_vms changed;
+    objects_memory_begin(&changed, address, length);
+    int r = NEXT(mprotect)(address, length, protection);
+    int error = errno;
+    objects_memory_end(&changed);
+    errno = error;
+    return r;
+}
 
 /* ---------------------------------------------------------------- read */
 

@@ -264,6 +264,11 @@ void signals_resume(void)
     }
 }
 
+bool signals_in_run(void)
+{
+    return running.vcpu;
+}
+
 /* ---------------------------------------------------------------- senders */
 
 EXPORT int pthread_kill(pthread_t thread, int number)

@@ -17,8 +17,14 @@ _Noreturn static void raise_non_canonical(struct processor *p, uint64_t linear)
     raise_fault(p, stack ? VECTOR_SS : VECTOR_GP, 0);
 }
 
-void host_fault(struct processor *p, uint64_t gpa)
+uint8_t *access_host(struct processor *p, struct slot *slot, uint64_t gpa, bool write)
 {
+    uint8_t *hva;
+    enum present present = slot_host(p->memory, slot, gpa, write, &hva);
+    if (likely(present == PRESENT_YES))
+        return hva;
+    if (present == PRESENT_WAIT)
+        vm_exit(p, EXIT_REASON_KICK, 0); /* so that whoever changes the mappings need not wait */
     p->vmcs.guest_physical_address = gpa;
     vm_exit(p, EXIT_REASON_HOST_FAULT, 0);
 }
@@ -37,9 +43,7 @@ uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
     struct slot *slot = memory_slot_at(p->memory, t.gpa);
     if (!slot || (kind == FOR_WRITE && slot->info.flags & MEMORY_READONLY))
         return NULL;
-    uint8_t *hva = slot_host(slot, t.gpa, kind == FOR_WRITE);
-    if (unlikely(!hva))
-        host_fault(p, t.gpa);
+    uint8_t *hva = access_host(p, slot, t.gpa, kind == FOR_WRITE);
     if (kind == FOR_WRITE)
         slot_mark_dirty(p->memory, slot, p, t.gpa);
     if (tlb)

@@ -34,6 +34,9 @@ struct memory {
     unsigned processor_count;
     _Atomic uint64_t epoch; /* counts requests that processors must acknowledge */
     _Atomic uint64_t synchronizations;
+    /* memory_host_begin and _end: how many changes are under way, and a count of both's calls. */
+    _Atomic unsigned host_changes;
+    _Atomic uint64_t host_sequence;
     /* Held for reading by lookups from outside vmx_enter; those inside are waited for by
      * memory_synchronize.  Lock order: readers, a code page's lock, lock. */
     pthread_rwlock_t readers;
@@ -46,22 +49,26 @@ struct memory {
 
 /* The slot that holds GPA, or NULL. */
 struct slot *memory_slot_at(struct memory *m, uint64_t gpa);
-/* Asks the kernel for the memory behind the page at GPA: false when the program that made the slot
- * has nothing mapped there, or not so that it can be written, or a file that has become shorter. */
-bool slot_make_present(struct slot *slot, uint64_t gpa, bool write);
+/* Asks the kernel for the memory behind the page at GPA.  PRESENT_NOT: the program that made the
+ * slot has nothing mapped there, or not so that it can be written, or a file that has become
+ * shorter. PRESENT_WAIT: the program is changing its mappings: ask again later. */
+enum present { PRESENT_NOT, PRESENT_WAIT, PRESENT_YES };
+enum present slot_make_present(struct memory *m, struct slot *slot, uint64_t gpa, bool write);
 static inline bool slot_is_present(const struct slot *slot, uint64_t gpa, bool write)
 {
     uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
     return atomic_load_explicit(&slot->present[write][page / 64], memory_order_relaxed) &
            BIT(page % 64);
 }
-/* The host address of GPA, or NULL when touching it would be SIGSEGV or SIGBUS.  The kernel is asked
- * once for each page and kind of access. */
-static inline uint8_t *slot_host(struct slot *slot, uint64_t gpa, bool write)
+/* The host address of GPA; PRESENT_YES when it can be touched without SIGSEGV or SIGBUS.  The kernel
+ * is asked once for each page and kind of access. */
+static inline enum present slot_host(struct memory *m, struct slot *slot, uint64_t gpa, bool write,
+                                     uint8_t **hva)
 {
-    if (unlikely(!slot_is_present(slot, gpa, write)) && !slot_make_present(slot, gpa, write))
-        return NULL;
-    return slot->info.hva + (gpa - slot->info.gpa);
+    *hva = slot->info.hva + (gpa - slot->info.gpa);
+    if (likely(slot_is_present(slot, gpa, write)))
+        return PRESENT_YES;
+    return slot_make_present(m, slot, gpa, write);
 }
 /* Sets the dirty bit of the page at GPA in SLOT, if it keeps a log. */
 void slot_mark_dirty(struct memory *m, struct slot *slot, struct processor *by, uint64_t gpa);
@@ -205,8 +212,8 @@ void tlb_drop_write_tag(struct processor *p, uint64_t linear);
 
 /* ---------------------------------------------------------------- access.c */
 
-/* Leaves the instruction because the host has no memory behind GPA, which is in a slot. */
-_Noreturn void host_fault(struct processor *p, uint64_t gpa);
+/* The host address of GPA in SLOT.  Leaves the instruction if the host has no memory there. */
+uint8_t *access_host(struct processor *p, struct slot *slot, uint64_t gpa, bool write);
 
 /* Translates one byte's address for an access by AS, raising #PF; fills TLB if it is not NULL.
  * Returns the host address, or NULL with the GPA in *gpa when no (writable) slot is there. */

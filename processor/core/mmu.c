@@ -77,12 +77,10 @@ static bool entry_read(struct walk *w, uint64_t gpa, unsigned size, struct entry
     if (!e->slot)
         return false;
     e->gpa = gpa;
-    e->hva = slot_host(e->slot, gpa, false);
-    if (unlikely(!e->hva)) {
-        if (w->peek)
-            return false;
-        host_fault(w->p, gpa);
-    }
+    if (!w->peek)
+        e->hva = access_host(w->p, e->slot, gpa, false);
+    else if (slot_host(w->p->memory, e->slot, gpa, false, &e->hva) != PRESENT_YES)
+        return false;
     e->value = size == 8 ? __atomic_load_n((uint64_t *)e->hva, __ATOMIC_ACQUIRE)
                          : __atomic_load_n((uint32_t *)e->hva, __ATOMIC_ACQUIRE);
     return true;
@@ -95,8 +93,7 @@ static bool entry_set(struct walk *w, struct entry *e, unsigned size, uint64_t b
         return true;
     if (e->slot->info.flags & MEMORY_READONLY)
         return true; /* a page table in ROM cannot take the bits */
-    if (unlikely(!slot_host(e->slot, e->gpa, true)))
-        host_fault(w->p, e->gpa);
+    access_host(w->p, e->slot, e->gpa, true);
     bool done;
     if (size == 8) {
         done = __atomic_compare_exchange_n((uint64_t *)e->hva, &e->value, e->value | bits, false,

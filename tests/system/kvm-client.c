@@ -402,6 +402,37 @@ static void case_cancel(void)
     }
 }
 
+static void *take_memory(void *opaque)
+{
+    struct guest *g = opaque;
+    wait_running(g);
+    CHECK(munmap(g->memory, 4096) == 0);
+    return NULL;
+}
+
+/* Memory that goes away under a guest that runs on it is an error of KVM_RUN, not a signal. */
+static void case_unmapped(void)
+{
+    for (int i = 0; i < 10; i++) {
+        struct guest g;
+        pthread_t thread;
+        guest_new(&g, code_count, sizeof(code_count));
+        CHECK(pthread_create(&thread, NULL, take_memory, &g) == 0);
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EFAULT);
+        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EFAULT);
+        /* What is mapped there now is what the guest sees. */
+        CHECK(mmap(g.memory, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+              g.memory);
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EFAULT);
+        CHECK(mprotect(g.memory, 4096, PROT_READ | PROT_WRITE) == 0);
+        CHECK(pthread_create(&thread, NULL, take_memory, &g) == 0);
+        CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EFAULT);
+        CHECK(pthread_join(thread, NULL) == 0);
+        guest_free(&g);
+    }
+}
+
 static void case_signal_process(void)
 {
     struct guest g;
@@ -692,6 +723,7 @@ static const struct {
     {"exec", case_exec},
     {"signal-thread", case_signal_thread},
     {"cancel", case_cancel},
+    {"unmapped", case_unmapped},
     {"signal-process", case_signal_process},
     {"signal-timer", case_signal_timer},
     {"signal-jump", case_signal_jump},
