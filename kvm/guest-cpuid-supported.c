@@ -218,9 +218,10 @@ static void add_hypervisor(struct system *s)
     e = add(s, KVM_CPUID_FEATURES, 0, false);
     e->eax = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_NOP_IO_DELAY |
              1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_ASYNC_PF |
-             1u << KVM_FEATURE_PV_UNHALT | 1u << KVM_FEATURE_PV_SEND_IPI |
-             1u << KVM_FEATURE_POLL_CONTROL | 1u << KVM_FEATURE_PV_SCHED_YIELD |
-             1u << KVM_FEATURE_ASYNC_PF_INT | 1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
+             1u << KVM_FEATURE_PV_EOI | 1u << KVM_FEATURE_PV_UNHALT |
+             1u << KVM_FEATURE_PV_SEND_IPI | 1u << KVM_FEATURE_POLL_CONTROL |
+             1u << KVM_FEATURE_PV_SCHED_YIELD | 1u << KVM_FEATURE_ASYNC_PF_INT |
+             1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT;
     if (steal_time_supported())
         e->eax |= 1u << KVM_FEATURE_STEAL_TIME;
 }

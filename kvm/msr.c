@@ -64,6 +64,7 @@ static const uint32_t index_list[] = {
     MSR_KVM_ASYNC_PF_INT,
     MSR_KVM_ASYNC_PF_ACK,
     MSR_KVM_STEAL_TIME,
+    MSR_KVM_PV_EOI_EN,
     MSR_IA32_TSC_ADJUST,
     MSR_IA32_TSC_DEADLINE,
     MSR_IA32_ARCH_CAPABILITIES,
@@ -247,6 +248,9 @@ int msr_get(struct vcpu *v, uint32_t index, uint64_t *value, bool host)
     case MSR_KVM_STEAL_TIME:
         *value = v->msr.steal_time;
         return 0;
+    case MSR_KVM_PV_EOI_EN:
+        *value = v->msr.pv_eoi;
+        return 0;
     case MSR_KVM_ASYNC_PF_EN:
         *value = v->msr.async_pf;
         return 0;
@@ -343,6 +347,8 @@ int msr_set(struct vcpu *v, uint32_t index, uint64_t value, bool host)
         return kvmclock_write_msr(v, index, value);
     case MSR_KVM_STEAL_TIME:
         return steal_time_write_msr(v, value);
+    case MSR_KVM_PV_EOI_EN:
+        return pv_eoi_write_msr(v, value);
     case MSR_KVM_ASYNC_PF_EN:
     case MSR_KVM_ASYNC_PF_INT:
     case MSR_KVM_ASYNC_PF_ACK:

@@ -158,6 +158,49 @@ int async_pf_write_msr(struct vcpu *v, uint32_t index, uint64_t value)
     return 0;
 }
 
+/* ---------------------------------------------------------------- end of interrupt by memory */
+
+#define PV_EOI_ADDRESS(msr) ((msr) & ~3ull)
+
+int pv_eoi_write_msr(struct vcpu *v, uint64_t value)
+{
+    uint8_t byte;
+    if (value & 2 || (value & KVM_MSR_ENABLED &&
+                      memory_read(v->vm->memory, PV_EOI_ADDRESS(value), &byte, sizeof(byte)) < 0))
+        return -EINVAL;
+    v->msr.pv_eoi = value;
+    return 0;
+}
+
+void pv_eoi_offer(struct vcpu *v)
+{
+    uint8_t byte;
+    uint64_t at = PV_EOI_ADDRESS(v->msr.pv_eoi);
+    if (!v->lapic || !lapic_eoi_is_private(v->lapic) ||
+        memory_read(v->vm->memory, at, &byte, sizeof(byte)) < 0)
+        return;
+    byte |= 1;
+    v->eoi_offered = memory_write(v->vm->memory, at, &byte, sizeof(byte)) == 0;
+}
+
+void pv_eoi_take(struct vcpu *v)
+{
+    uint8_t byte;
+    uint64_t at = PV_EOI_ADDRESS(v->msr.pv_eoi);
+    if (!v->eoi_offered)
+        return;
+    v->eoi_offered = false;
+    if (memory_read(v->vm->memory, at, &byte, sizeof(byte)) < 0)
+        return;
+    if (byte & 1) {
+        /* Not ended yet: until the next offer only by the register. */
+        byte &= 0xfe;
+        memory_write(v->vm->memory, at, &byte, sizeof(byte));
+    } else {
+        lapic_eoi(v->lapic);
+    }
+}
+
 /* ---------------------------------------------------------------- who may use which MSR */
 
 static const struct {
@@ -172,6 +215,7 @@ static const struct {
     {MSR_KVM_ASYNC_PF_INT, KVM_FEATURE_ASYNC_PF_INT},
     {MSR_KVM_ASYNC_PF_ACK, KVM_FEATURE_ASYNC_PF_INT},
     {MSR_KVM_STEAL_TIME, KVM_FEATURE_STEAL_TIME},
+    {MSR_KVM_PV_EOI_EN, KVM_FEATURE_PV_EOI},
     {MSR_KVM_POLL_CONTROL, KVM_FEATURE_POLL_CONTROL},
 };
 

@@ -112,7 +112,11 @@ static int run_loop(struct vcpu *v)
                 return 0;
             steal_time_update(v);
             events_prepare(v);
+            if (unlikely(v->msr.pv_eoi & 1))
+                pv_eoi_offer(v);
             reason = vmx_enter(p);
+            if (unlikely(v->eoi_offered))
+                pv_eoi_take(v);
         }
         events_finish(v);
         int r = vcpu_handle_exit(v, reason);

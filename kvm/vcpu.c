@@ -189,6 +189,7 @@ static void take_init(struct vcpu *v)
     v->nmi_pending = 0;
     v->nmi_injected = v->interrupt_injected = v->unhalted = false;
     v->complete = NULL;
+    v->msr.pv_eoi = 0;
     vmx_abandon_access(v->processor);
     processor_reset(v->processor, true);
     if (v->lapic)

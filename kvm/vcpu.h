@@ -45,7 +45,7 @@ struct vcpu_msrs {
     uint64_t mtrr_def_type, mtrr_fixed[MTRR_FIXED], mtrr_variable[2 * MTRR_VARIABLE];
     uint64_t mcg_cap, mcg_status, mcg_ctl;
     uint64_t wall_clock, system_time; /* kvmclock */
-    uint64_t steal_time, async_pf, async_pf_int;
+    uint64_t steal_time, async_pf, async_pf_int, pv_eoi;
 };
 
 /* A dirty ring: entries from reset up to dirty, which count on and on, are in use. */
@@ -111,6 +111,7 @@ struct vcpu {
     uint32_t clock_version;
     bool clock_stopped; /* KVM_KVMCLOCK_CTRL: tell the guest once */
     struct vcpu_steal steal;
+    bool eoi_offered; /* the guest may end its interrupt by memory: MSR_KVM_PV_EOI_EN */
     bool pv_enforced; /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
     struct vcpu_stats stats;
 
@@ -249,6 +250,11 @@ bool steal_time_supported(void);
 /* Writes of the MSRs.  Results as msr_set. */
 int steal_time_write_msr(struct vcpu *v, uint64_t value);
 int async_pf_write_msr(struct vcpu *v, uint32_t index, uint64_t value);
+int pv_eoi_write_msr(struct vcpu *v, uint64_t value);
+/* Before an entry: tells a guest that asked for it that clearing a bit in its memory will do as EOI,
+ * if it will.  After the exit: ends the interrupt if it did so. */
+void pv_eoi_offer(struct vcpu *v);
+void pv_eoi_take(struct vcpu *v);
 /* For a guest that asked for it: at KVM_RUN's entry, now and then while it runs, and at KVM_RUN's
  * return, when it counts as preempted. */
 void steal_time_enter(struct vcpu *v);

@@ -144,7 +144,6 @@ uint32_t lapic_ppr(const struct lapic *l);
 void lapic_interrupt(struct lapic *l, uint8_t vector, bool level); /* from any thread */
 void lapic_raise_lvt(struct lapic *l, unsigned offset);            /* from any thread */
 void lapic_error(struct lapic *l, uint32_t bits);                  /* from any thread */
-void lapic_eoi(struct lapic *l);
 void lapic_send_ipi(struct lapic *l, uint32_t low, uint32_t destination);
 /* Sets all registers as after RESET but for what KEEP_ID says. */
 void lapic_reset_registers(struct lapic *l);

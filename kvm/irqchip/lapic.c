@@ -194,6 +194,18 @@ void lapic_pit_tick(struct lapic *l)
         lapic_raise_lvt(l, APIC_LVT_LINT0);
 }
 
+/* Whether an IOAPIC, in here or user space's, sends VECTOR and wants to hear of its EOI. */
+static bool ioapic_listens(struct irqchip *chip, int vector)
+{
+    return atomic_load(&chip->ioapic.handled[vector >> 6]) >> (vector & 63) & 1;
+}
+
+bool lapic_eoi_is_private(struct lapic *l)
+{
+    int vector = lapic_enabled(l) ? vector_highest(l, APIC_ISR) : -1;
+    return vector >= 0 && !ioapic_listens(l->chip, vector) && vector_highest(l, APIC_IRR) < 0;
+}
+
 void lapic_eoi(struct lapic *l)
 {
     struct irqchip *chip = l->chip;
@@ -203,7 +215,7 @@ void lapic_eoi(struct lapic *l)
     if (vector < 0)
         return;
     vector_clear(l, APIC_ISR, (unsigned)vector);
-    if (!(atomic_load(&chip->ioapic.handled[vector >> 6]) >> (vector & 63) & 1))
+    if (!ioapic_listens(chip, vector))
         return;
     level = vector_test(l, APIC_TMR, (unsigned)vector);
     if (level && (reg_get(l, APIC_SVR) & SVR_NO_EOI_BROADCAST))

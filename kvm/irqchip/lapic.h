@@ -70,6 +70,12 @@ int lapic_highest_irr(struct lapic *l);
  * would be taken by this vCPU. */
 bool lapic_accepts_extint(const struct lapic *l);
 
+/* The end of the interrupt in service, as the guest says by the EOI register. */
+void lapic_eoi(struct lapic *l);
+/* True when that concerns nobody else: an interrupt is in service that no IOAPIC must hear the end
+ * of, and none waits behind it. */
+bool lapic_eoi_is_private(struct lapic *l);
+
 /* The guest's TSC (its offset, scaling or frequency) was changed: recomputes the deadline's time.
  */
 void lapic_tsc_changed(struct lapic *l);

@@ -261,6 +261,52 @@ static void async_pf(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* ---------------------------------------------------------------- end of interrupt by memory */
+
+/* Interrupted, it notes the offer, ends the interrupt by clearing the bit, and looks at ISR. */
+KVM_GUEST(64, eoi_code,
+          "sti\n 1: pause\n jmp 1b\n"
+          "mov 0x30000, %eax\n andl $~1, 0x30000\n"
+          "out %eax, $0x80\n out %eax, $0x81\n iretq\n");
+
+static bool isr_has(struct test_vm *t, unsigned vector)
+{
+    struct kvm_lapic_state s;
+    CHECK(test_vcpu(t, KVM_GET_LAPIC, &s), 0);
+    return s.regs[0x100 + vector / 32 * 16 + vector % 32 / 8] >> vector % 8 & 1;
+}
+
+static void eoi_by_memory(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 1, true);
+    CHECK(set_msr(t, MSR_KVM_PV_EOI_EN, TEST_DATA | 3), 0);
+    CHECK(set_msr(t, MSR_KVM_PV_EOI_EN, 1ull << 40 | 1), 0);
+    CHECK(set_msr(t, MSR_KVM_PV_EOI_EN, TEST_DATA | 1), 1);
+    g_assert_cmphex(get_msr(t, MSR_KVM_PV_EOI_EN), ==, TEST_DATA | 1);
+    if (!is_ours(e)) {
+        g_test_skip("the rest depends on how Linux's processor injects");
+        test_vm_free(t);
+        return;
+    }
+    struct kvm_lapic_state s;
+    CHECK(test_vcpu(t, KVM_GET_LAPIC, &s), 0);
+    s.regs[0xf1] |= 1; /* software-enabled */
+    CHECK(test_vcpu(t, KVM_SET_LAPIC, &s), 0);
+    TEST_START(t, long, eoi_code);
+    test_gate(t, 0x41, TEST_CODE + 5); /* behind the loop */
+    for (int i = 0; i < 3; i++) {
+        struct kvm_msi msi = {.address_lo = 0xfee00000, .data = 0x41};
+        CHECK(test_vm(t, KVM_SIGNAL_MSI, &msi), 1);
+        test_run(t, KVM_EXIT_IO);
+        uint32_t offered;
+        memcpy(&offered, (uint8_t *)t->run[0] + t->run[0]->io.data_offset, sizeof(offered));
+        g_assert_cmpuint(offered, ==, 1);
+        g_assert_false(isr_has(t, 0x41)); /* ended, without an access to the LAPIC */
+        test_run(t, KVM_EXIT_IO);
+    }
+    test_vm_free(t);
+}
+
 /* ---------------------------------------------------------------- CPUID */
 
 KVM_GUEST(64, rdmsr_code, "rdmsr\n hlt\n");
@@ -269,9 +315,9 @@ KVM_GUEST(64, rdmsr_code, "rdmsr\n hlt\n");
 static void enforced(const struct kvm_engine *e)
 {
     static const uint32_t msrs[] = {
-        MSR_KVM_WALL_CLOCK,      MSR_KVM_SYSTEM_TIME,  MSR_KVM_WALL_CLOCK_NEW,
-        MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_ASYNC_PF_EN,  MSR_KVM_STEAL_TIME,
-        MSR_KVM_POLL_CONTROL,    MSR_KVM_ASYNC_PF_INT, MSR_KVM_ASYNC_PF_ACK};
+        MSR_KVM_WALL_CLOCK,   MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
+        MSR_KVM_ASYNC_PF_EN,  MSR_KVM_STEAL_TIME,  MSR_KVM_POLL_CONTROL,   MSR_KVM_ASYNC_PF_INT,
+        MSR_KVM_ASYNC_PF_ACK, MSR_KVM_PV_EOI_EN};
     struct test_vm *t = test_vm_new(e, 1, true);
     struct kvm_enable_cap cap = {.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = {1}};
     struct {
@@ -389,6 +435,7 @@ int main(int argc, char **argv)
         {"multicast", multicast},
         {"steal-time", steal_time},
         {"async-pf", async_pf},
+        {"eoi-by-memory", eoi_by_memory},
         {"enforced", enforced},
         {"disabled-exits", disabled_exits},
         {"corrected-errors", corrected_errors},
