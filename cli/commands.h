@@ -6,13 +6,17 @@
 int command_run(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_with_kvm(int argc, char **argv);
+/* Of the manager's domains: domain-commands.c, domain-show.c, console.c. */
+int command_list(int argc, char **argv);
+int command_info(int argc, char **argv);
+int command_define(int argc, char **argv);
+int command_undefine(int argc, char **argv);
+int command_start(int argc, char **argv);
+int command_stop(int argc, char **argv);
+int command_console(int argc, char **argv);
 int command_help(int argc, char **argv);
 int command_version(int argc, char **argv);
 
-/* Prints `trapeze run --help`. */
-void run_print_help(void);
-/* Prints `trapeze with-kvm --help`. */
-void with_kvm_print_help(void);
 /* Where libtrapeze-kvm.so is, or NULL; g_free. */
 char *with_kvm_library(void);
 

@@ -13,9 +13,16 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"run", command_run, "run a virtual machine on this terminal"},
+    {"list", command_list, "list the domains of the manager, trapezed"},
+    {"info", command_info, "tell all about one of them"},
+    {"define", command_define, "make a domain of an XML file, or change one"},
+    {"undefine", command_undefine, "forget a domain"},
+    {"start", command_start, "start domains"},
+    {"stop", command_stop, "shut domains down, or end them"},
+    {"console", command_console, "open a domain's console on this terminal"},
     {"with-kvm", command_with_kvm, "run another program with a /dev/kvm that is ours"},
     {"doctor", command_doctor, "say what this host offers, and what would make guests faster"},
-    {"help", command_help, "help [run|with-kvm|doctor|cpu]: this, or more about one subject"},
+    {"help", command_help, "help [COMMAND|cpu]: this, or more about one subject"},
     {"version", command_version, "print the version"},
 };
 
@@ -27,7 +34,10 @@ static void print_help(void)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         printf("  %-10s%s\n", commands[i].name, commands[i].help);
     printf("\nA first guest:\n"
-           "  trapeze run --kernel /vmlinuz --initrd /initrd.img --append console=ttyS0\n");
+           "  trapeze run --kernel /vmlinuz --initrd /initrd.img --append console=ttyS0\n"
+           "One that runs in the background, looked after by the manager:\n"
+           "  trapezed &\n"
+           "  trapeze define web.xml; trapeze start web; trapeze console web\n");
 }
 
 static void print_cpu_help(void)
@@ -52,23 +62,32 @@ static void print_cpu_help(void)
     printf("\n");
 }
 
+/* The help of a command that prints it itself. */
+static bool print_command_help(const char *name)
+{
+    static char flag[] = "--help";
+    char *arguments[] = {flag, NULL};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        if (!strcmp(commands[i].name, name) && commands[i].run != command_help &&
+            commands[i].run != command_version && commands[i].run != command_doctor)
+            return commands[i].run(1, arguments) == 0;
+    return false;
+}
+
 int command_help(int argc, char **argv)
 {
-    if (argc == 0)
+    if (argc == 0) {
         print_help();
-    else if (!strcmp(argv[0], "run"))
-        run_print_help();
-    else if (!strcmp(argv[0], "with-kvm"))
-        with_kvm_print_help();
-    else if (!strcmp(argv[0], "cpu"))
+    } else if (!strcmp(argv[0], "cpu")) {
         print_cpu_help();
-    else if (!strcmp(argv[0], "doctor"))
+    } else if (!strcmp(argv[0], "doctor")) {
         printf(
             "Usage: trapeze doctor\n\nSays what this host offers, and which engine --engine auto "
             "takes.\n");
-    else {
+    } else if (!print_command_help(argv[0])) {
         fprintf(stderr,
-                "trapeze: help: there is no subject `%s`; there are run, with-kvm, cpu, doctor\n",
+                "trapeze: help: there is no subject `%s`; there are the commands, and cpu\n",
                 argv[0]);
         return 1;
     }
@@ -88,7 +107,7 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : NULL;
 
     if (!name) {
-        fprintf(stderr, "trapeze: give a command: run, with-kvm, doctor, help or version\n");
+        fprintf(stderr, "trapeze: give a command; `trapeze help` lists them\n");
         return 1;
     }
     if (!strcmp(name, "--help") || !strcmp(name, "-h"))
@@ -98,9 +117,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         if (!strcmp(name, commands[i].name))
             return commands[i].run(argc - 2, argv + 2);
-    fprintf(stderr,
-            "trapeze: there is no command `%s`; there are run, with-kvm, doctor, help and "
-            "version\n",
-            name);
+    fprintf(stderr, "trapeze: there is no command `%s`; `trapeze help` lists them\n", name);
     return 1;
 }

@@ -295,7 +295,7 @@ static const struct option_row rows[] = {
     {"help", NULL, "this", take_help},
 };
 
-void run_print_help(void)
+static void print_help(void)
 {
     printf("Usage: trapeze run [IMAGE] [FLAGS]\n\n"
            "Runs a virtual machine on this terminal.  Ctrl-A x leaves, Ctrl-A h lists more keys.\n"
@@ -414,7 +414,7 @@ int command_run(int argc, char **argv)
         if (!t.no_net && !t.config.nets->len)
             g_ptr_array_add(t.config.nets, g_strdup("user"));
         if (t.help) {
-            run_print_help();
+            print_help();
             status = 0;
         } else {
             status = run_with_pidfile(&t, &error);

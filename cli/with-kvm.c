@@ -133,7 +133,7 @@ static void preload(const char *library)
     g_setenv("LD_PRELOAD", value, TRUE);
 }
 
-void with_kvm_print_help(void)
+static void print_help(void)
 {
     printf(
         "Usage: trapeze with-kvm [--] COMMAND [ARGUMENT]...\n\n"
@@ -147,7 +147,7 @@ void with_kvm_print_help(void)
 int command_with_kvm(int argc, char **argv)
 {
     if (argc && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) {
-        with_kvm_print_help();
+        print_help();
         return 0;
     }
     if (argc && !strcmp(argv[0], "--")) {

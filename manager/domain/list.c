@@ -362,11 +362,15 @@ bool domain_store(struct domain *d, const struct definition *config, GError **er
     return store_write(d->all->store, d->name, xml, error);
 }
 
+/* What a client gave and gets back, and what has no effect. */
 static void warn_of_ignored(const struct definition *d)
 {
-    for (guint i = 0; i < d->ignored->len; i++)
-        g_message("domain '%s': <%s> has no effect here", d->name,
-                  (const char *)d->ignored->pdata[i]);
+    if (!d->ignored->len)
+        return;
+    g_ptr_array_add(d->ignored, NULL);
+    g_autofree char *list = g_strjoinv(", ", (char **)d->ignored->pdata);
+    g_ptr_array_remove_index(d->ignored, d->ignored->len - 1);
+    g_warning("domain '%s': without effect here: %s", d->name, list);
 }
 
 struct domain *domains_define(struct domains *all, const char *xml, unsigned flags, GError **error)

@@ -437,12 +437,10 @@ bool xdr_decode(struct xdr_reader *r, const char *signature, struct xdr_values *
     return false;
 }
 
-void xdr_encode(struct xdr_writer *w, const char *signature, ...)
+void xdr_encode_valist(struct xdr_writer *w, const char *signature, va_list arguments)
 {
-    va_list arguments;
     const struct xdr_domain *d;
 
-    va_start(arguments, signature);
     for (const char *at = signature; *at; at++) {
         switch (*at) {
         case 'u':
@@ -475,5 +473,13 @@ void xdr_encode(struct xdr_writer *w, const char *signature, ...)
             break;
         }
     }
+}
+
+void xdr_encode(struct xdr_writer *w, const char *signature, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, signature);
+    xdr_encode_valist(w, signature, arguments);
     va_end(arguments);
 }

@@ -10,6 +10,7 @@
 #define TRAPEZE_MANAGER_XDR_H
 
 #include <glib.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -138,5 +139,6 @@ void xdr_values_clear(struct xdr_values *values);
 /* The other way: u and i take an int-sized argument, U and L 64 bits, s and S const char *, d and D
  * const struct xdr_domain *, b int, h const uint8_t *; the other letters are not for this. */
 void xdr_encode(struct xdr_writer *w, const char *signature, ...);
+void xdr_encode_valist(struct xdr_writer *w, const char *signature, va_list arguments);
 
 #endif
