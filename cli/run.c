@@ -165,6 +165,12 @@ static bool take_qmp(void *target, const char *value, GError **error)
     return true;
 }
 
+static bool take_gdb(void *target, const char *value, GError **error)
+{
+    (void)error; /* likewise */
+    return set(&((struct run_target *)target)->config.gdb, value);
+}
+
 static bool take_name(void *target, const char *value, GError **error)
 {
     if (!*value || !g_utf8_validate(value, -1, NULL))
@@ -281,7 +287,11 @@ static const struct option_row rows[] = {
      "let clients of QEMU's protocol QMP manage the machine, by a\n"
      "socket made at PATH or an inherited one; may be repeated",
      take_qmp},
-    {"paused", NULL, "wait for QMP's `cont` before the guest starts", take_paused},
+    {"gdb", "tcp:[ADDRESS]:PORT|unix:PATH",
+     "let GDB debug the guest, as in `target remote :1234`; without\n"
+     "an address only from this host",
+     take_gdb},
+    {"paused", NULL, "wait for QMP's or the debugger's word before the guest starts", take_paused},
     {"name", "NAME", "the machine's name, for QMP", take_name},
     {"uuid", "UUID", "its UUID, for QMP", take_uuid},
     {"pidfile", "FILE", "write the process's number there, and lock it while it runs",

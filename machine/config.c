@@ -36,6 +36,7 @@ void machine_config_clear(struct machine_config *c)
     g_free(c->cpu_model);
     g_free(c->serial);
     g_free(c->console);
+    g_free(c->gdb);
     g_free(c->name);
     g_free(c->uuid);
     g_ptr_array_unref(c->disks);

@@ -114,12 +114,22 @@ static void suspend(struct machine *m, enum machine_status status)
     m->status = status;
 }
 
-void machine_suspend(struct machine *m)
+static void suspend_running(struct machine *m, enum machine_status status)
 {
     if (m->status != MACHINE_RUNNING)
         return;
-    suspend(m, MACHINE_PAUSED);
+    suspend(m, status);
     notify(m, MACHINE_EVENT_STOP, 0);
+}
+
+void machine_suspend(struct machine *m)
+{
+    suspend_running(m, MACHINE_PAUSED);
+}
+
+void machine_suspend_for_debugger(struct machine *m)
+{
+    suspend_running(m, MACHINE_DEBUG);
 }
 
 bool machine_continue(struct machine *m, GError **error)

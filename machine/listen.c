@@ -5,6 +5,7 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -58,5 +59,47 @@ int listen_unix(const char *path, mode_t mode, GError **error)
         unlink(path);
         return fail(error, number, "");
     }
+    return fd;
+}
+
+/* Opens what ADDRESS says. */
+static int open_tcp(const struct addrinfo *address, GError **error)
+{
+    int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return fail(error, errno, "");
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) || listen(fd, BACKLOG)) {
+        int number = errno;
+        close(fd);
+        return fail(error, number, number == EADDRINUSE ? "give another port" : "");
+    }
+    return fd;
+}
+
+int listen_tcp(const char *where, GError **error)
+{
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                                   .ai_socktype = SOCK_STREAM};
+    const char *colon = strrchr(where, ':'), *port = colon ? colon + 1 : where;
+    g_autofree char *host = g_strndup(where, colon ? (size_t)(colon - where) : 0);
+    size_t length = strlen(host);
+    struct addrinfo *address;
+    guint64 number;
+
+    if (length > 1 && host[0] == '[' && host[length - 1] == ']') {
+        host[length - 1] = 0;
+        memmove(host, host + 1, length - 1);
+    }
+    if (!g_ascii_string_to_unsigned(port, 10, 1, 65535, &number, NULL) ||
+        getaddrinfo(*host ? host : "127.0.0.1", port, &hints, &address)) {
+        g_set_error_literal(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
+                            "give an address in numbers and a port, as in 127.0.0.1:1234");
+        return -1;
+    }
+    int fd = open_tcp(address, error);
+    freeaddrinfo(address);
     return fd;
 }

@@ -12,4 +12,10 @@
  * what to do, without PATH. */
 int listen_unix(const char *path, mode_t mode, GError **error);
 
+/* A listening, non-blocking TCP socket at "[ADDRESS]:PORT" or "PORT": an address in numbers, IPv6
+ * in brackets; 127.0.0.1 where it is left out.  Returns the descriptor, or -1 with ERROR set,
+ * likewise.
+ */
+int listen_tcp(const char *where, GError **error);
+
 #endif

@@ -5,6 +5,7 @@
 #include "core.h"
 #include "kvm/trapeze_kvm.h"
 #include "cpu-model.h"
+#include "gdb/gdb.h"
 #include "monitor/monitor.h"
 #include "pci.h"
 #include "vcpu.h"
@@ -221,6 +222,9 @@ static bool build(struct machine *m, GError **error)
     m->monitor = monitor_new(m, error);
     if (!m->monitor)
         return false;
+    m->gdb = c->gdb ? gdb_new(m, c->gdb, error) : NULL;
+    if (c->gdb && !m->gdb)
+        return false;
     if (c->engine == ENGINE_AUTO)
         fprintf(stderr, "trapeze: engine %s: %s\n", m->engine->ops->name, m->engine->why);
     return true;
@@ -254,6 +258,7 @@ void machine_free(struct machine *m)
     if (!m)
         return;
     core_end_vcpus(m);
+    gdb_free(m->gdb);
     monitor_free(m->monitor);
     if (m->stop_source) {
         g_source_destroy(m->stop_source);

@@ -50,6 +50,7 @@ struct machine_config {
     GPtrArray *nets;   /* of char *: "user,forward=..." */
     char *serial;      /* stdio, none, pty, unix:PATH, file:PATH */
     char *console;     /* a virtio console, likewise; NULL: none */
+    char *gdb;         /* where a debugger may connect: "tcp:127.0.0.1:1234", "unix:PATH"; or NULL */
     GPtrArray *qmp;    /* of char *: "unix:PATH", "fd:N" */
     char *name, *uuid; /* what QMP tells of the machine; NULL when not given */
     bool pit, no_reboot, no_shutdown, paused, stats, verbose, test_device;
@@ -68,6 +69,7 @@ enum machine_status {
     MACHINE_PRELAUNCH, /* built or reset, and not yet let go */
     MACHINE_RUNNING,
     MACHINE_PAUSED,    /* by machine_suspend */
+    MACHINE_DEBUG,     /* by the debugger */
     MACHINE_SHUT_DOWN, /* the guest ended it under no_shutdown; a reset begins anew */
 };
 
@@ -90,6 +92,7 @@ struct machine_vcpu;
 struct monitor;
 struct pci_host;
 struct character;
+struct gdb;
 struct address_space;
 struct cpu_model;
 struct irq_state;
@@ -116,7 +119,8 @@ struct machine {
     struct machine_vcpu **vcpus;
     unsigned cpus;
     struct irq_state *irq_initial; /* the interrupt controllers at power-on */
-    struct monitor *monitor;       /* QMP, or NULL */
+    struct monitor *monitor;       /* QMP */
+    struct gdb *gdb;               /* the debugger's door, or NULL */
 
     /* Of the main context's thread alone. */
     enum machine_status status;
@@ -156,6 +160,8 @@ void machine_resume(struct machine *m);
 /* Stops a running guest with its clock, until machine_continue; without effect on one that does not
  * run.  On the main context. */
 void machine_suspend(struct machine *m);
+/* The same, by the debugger. */
+void machine_suspend_for_debugger(struct machine *m);
 /* Lets a suspended or not yet started guest go; without effect on a running one.  False with ERROR
  * set when it has shut down: only a reset leads on from there.  On the main context. */
 bool machine_continue(struct machine *m, GError **error);

@@ -4,6 +4,7 @@
 
 #include "core.h"
 #include "cpu-model.h"
+#include "gdb/gdb.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -124,7 +125,13 @@ static void exit_system_event(struct machine_vcpu *v)
     }
 }
 
-/* Nobody debugs the guest yet, so a debug exit is a stray one: go on. */
+/* Without a debugger it is a stray one. */
+static void exit_debug(struct machine_vcpu *v)
+{
+    if (v->machine->gdb)
+        gdb_debug_exit(v->machine->gdb, v);
+}
+
 static void exit_nothing(struct machine_vcpu *v)
 {
     (void)v;
@@ -138,7 +145,7 @@ static exit_fn *const exit_handlers[VCPU_EXIT_REASONS] = {
     [KVM_EXIT_INTERNAL_ERROR] = exit_internal_error,
     [KVM_EXIT_FAIL_ENTRY] = exit_fail_entry,
     [KVM_EXIT_SYSTEM_EVENT] = exit_system_event,
-    [KVM_EXIT_DEBUG] = exit_nothing,
+    [KVM_EXIT_DEBUG] = exit_debug,
     [KVM_EXIT_INTR] = exit_nothing,
     [KVM_EXIT_IRQ_WINDOW_OPEN] = exit_nothing,
 };
@@ -166,6 +173,11 @@ static void handle_exit(struct machine_vcpu *v)
 
 /* ---- the thread ---- */
 
+static bool is_held(struct machine_vcpu *v)
+{
+    return g_atomic_int_get(&v->machine->hold) || g_atomic_int_get(&v->held);
+}
+
 /* Stays outside the guest while the machine is held.  Returns false when the thread shall end. */
 static bool wait_while_held(struct machine_vcpu *v)
 {
@@ -175,7 +187,7 @@ static bool wait_while_held(struct machine_vcpu *v)
     g_mutex_lock(&m->lock);
     v->outside = true;
     g_cond_broadcast(&m->changed);
-    while (g_atomic_int_get(&m->hold) && !m->quitting)
+    while (is_held(v) && !m->quitting)
         g_cond_wait(&m->changed, &m->lock);
     v->outside = m->quitting;
     quitting = m->quitting;
@@ -188,7 +200,9 @@ static bool wait_while_held(struct machine_vcpu *v)
 static void finish_access(struct machine_vcpu *v)
 {
     __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    engine_ioctl(v->machine->engine, v->file, KVM_RUN, 0);
+    if (engine_ioctl(v->machine->engine, v->file, KVM_RUN, 0) == 0 &&
+        v->run->exit_reason == KVM_EXIT_DEBUG)
+        handle_exit(v); /* the instruction was stepped over */
 }
 
 static void run_guest(struct machine_vcpu *v)
@@ -198,7 +212,7 @@ static void run_guest(struct machine_vcpu *v)
 
     for (;;) {
         __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-        if (g_atomic_int_get(&m->hold)) {
+        if (is_held(v)) {
             if (access_pending)
                 finish_access(v);
             access_pending = false;
@@ -262,6 +276,14 @@ bool machine_vcpu_start(struct machine_vcpu *v, GError **error)
     v->started = true;
     machine_vcpu_wait_outside(v);
     return true;
+}
+
+void machine_vcpu_hold(struct machine_vcpu *v, bool held)
+{
+    g_mutex_lock(&v->machine->lock);
+    g_atomic_int_set(&v->held, held);
+    g_cond_broadcast(&v->machine->changed);
+    g_mutex_unlock(&v->machine->lock);
 }
 
 void machine_vcpu_kick(struct machine_vcpu *v)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * vCPUs: a thread each, which enters the guest and serves its exits while machine->hold is 0.
+ * vCPUs: a thread each, which enters the guest and serves its exits while machine->hold and its own
+ * `held` are 0.
  *
  * A vCPU that is outside (see machine_vcpu_wait_outside) may be looked at and changed from any
  * thread.
@@ -23,6 +24,7 @@ struct machine_vcpu {
     pid_t tid; /* the thread's number; set by machine_vcpu_start */
     bool started;
     bool outside;                       /* guarded by machine->lock */
+    int held;                           /* it alone stays outside (atomic) */
     struct machine_vcpu_state *initial; /* as it was at power-on */
     uint64_t exits[VCPU_EXIT_REASONS];  /* by KVM_EXIT_*; read it atomically */
 };
@@ -37,6 +39,9 @@ bool machine_vcpu_start(struct machine_vcpu *v, GError **error);
 void machine_vcpu_kick(struct machine_vcpu *v);
 /* Returns when it is outside the guest; machine->hold must be raised.  Not from its own thread. */
 void machine_vcpu_wait_outside(struct machine_vcpu *v);
+/* Keeps it alone outside, or lets it in again, as far as machine->hold does.  From its own thread,
+ * or while it is outside. */
+void machine_vcpu_hold(struct machine_vcpu *v, bool held);
 /* Waits for the end of its thread, after machine->quitting. */
 void machine_vcpu_join(struct machine_vcpu *v);
 

@@ -82,14 +82,41 @@ struct listener {
     GSource *source;
 };
 
+static gboolean on_client(gint fd, GIOCondition condition, gpointer data);
+
+static void watch_listener(struct listener *l)
+{
+    l->source = g_unix_fd_source_new(l->fd, G_IO_IN);
+    g_source_set_callback(l->source, G_SOURCE_FUNC(on_client), l, NULL);
+    g_source_attach(l->source, l->monitor->machine->context);
+}
+
+static void unwatch_listener(struct listener *l)
+{
+    if (!l->source)
+        return;
+    g_source_destroy(l->source);
+    g_source_unref(l->source);
+    l->source = NULL;
+}
+
+void monitor_update_listeners(struct monitor *mon)
+{
+    for (guint i = 0; i < mon->listeners->len; i++) {
+        struct listener *l = g_ptr_array_index(mon->listeners, i);
+
+        if (mon->session_count >= MONITOR_SESSIONS_MAX)
+            unwatch_listener(l);
+        else if (!l->source && l->fd >= 0)
+            watch_listener(l);
+    }
+}
+
 static void listener_free(gpointer data)
 {
     struct listener *l = data;
 
-    if (l->source) {
-        g_source_destroy(l->source);
-        g_source_unref(l->source);
-    }
+    unwatch_listener(l);
     if (l->fd >= 0)
         close(l->fd);
     if (l->path)
@@ -111,10 +138,7 @@ static gboolean on_client(gint fd, GIOCondition condition, gpointer data)
 
 void monitor_add_client(struct monitor *mon, int fd)
 {
-    if (mon->session_count < MONITOR_SESSIONS_MAX)
-        session_new(mon, fd);
-    else
-        close(fd);
+    session_new(mon, fd);
 }
 
 static bool wrong(GError **error, const char *spec, const char *advice)
@@ -184,9 +208,7 @@ static bool add_listener(struct monitor *mon, const char *spec, GError **error)
     } else if (!listen_path(l, spec, error)) {
         return false;
     }
-    l->source = g_unix_fd_source_new(l->fd, G_IO_IN);
-    g_source_set_callback(l->source, G_SOURCE_FUNC(on_client), l, NULL);
-    g_source_attach(l->source, mon->machine->context);
+    watch_listener(l);
     return true;
 }
 
@@ -214,12 +236,12 @@ void monitor_free(struct monitor *mon)
     if (!mon)
         return;
     list_remove(&mon->observer.link);
-    g_ptr_array_unref(mon->listeners);
     while (!list_empty(&mon->sessions)) {
         struct session *s = container_of(mon->sessions.next, struct session, link);
 
-        session_flush(s);
+        stream_flush(s->stream);
         session_free(s);
     }
+    g_ptr_array_unref(mon->listeners);
     g_free(mon);
 }

@@ -4,16 +4,13 @@
 #define TRAPEZE_MONITOR_PRIVATE_H
 
 #include "machine/machine.h"
+#include "machine/stream.h"
 #include "monitor.h"
 #include "reader.h"
 
 #include <jansson.h>
 
 #define MONITOR_SESSIONS_MAX 64
-/* A session's commands wait while so much output does; events are queued up to the second bound,
- * and one more ends the session. */
-#define SESSION_OUTPUT_BUSY (64u << 10)
-#define SESSION_OUTPUT_MAX  (1u << 20)
 
 struct monitor {
     struct machine *machine;
@@ -27,24 +24,17 @@ struct monitor {
 struct session {
     struct list link;
     struct monitor *monitor;
-    int fd;
+    struct stream *stream;
     bool negotiated;
-    bool ended; /* it is to be freed as soon as nothing of it is in use */
     struct reader reader;
-    GByteArray *input; /* read, and not yet looked at */
-    GByteArray *output;
-    GSource *in, *out;
 };
 
 /* ---- session.c ---- */
 /* Greets the client on FD. */
 struct session *session_new(struct monitor *mon, int fd);
 void session_free(struct session *s);
-/* Queues VALUE as one line, and sends what goes at once.  A session that cannot go on ends later,
- * by a source of its own. */
+/* Sends VALUE as one line. */
 void session_send(struct session *s, const json_t *value);
-/* Sends what goes within a moment: for the end of the program. */
-void session_flush(struct session *s);
 
 /* ---- command.c ---- */
 
@@ -81,6 +71,8 @@ json_t *query_stats_schemas(struct monitor *mon, json_t *arguments, GError **err
 char *query_cpu_path(unsigned index);
 
 /* ---- monitor.c ---- */
+/* Takes new clients, or has them wait while there are too many. */
+void monitor_update_listeners(struct monitor *mon);
 json_t *monitor_query_events(struct monitor *mon, json_t *arguments, GError **error);
 
 #endif

@@ -99,6 +99,14 @@ BAD_RUNS = {
     "QMP on a descriptor that is no socket": (["--kernel", "{kernel}", "--qmp", "fd:9"],
                                               ["--qmp", "fd:9"]),
     "QMP on standard error": (["--kernel", "{kernel}", "--qmp", "fd:2"], ["--qmp", "fd:2"]),
+    "unknown debugger address": (["--kernel", "{kernel}", "--gdb", "1234"], ["--gdb", "1234"]),
+    "bad debugger port": (["--kernel", "{kernel}", "--gdb", "tcp::70000"], ["--gdb", "70000"]),
+    "debugger address by name": (["--kernel", "{kernel}", "--gdb", "tcp:localhost:1"],
+                                 ["--gdb", "numbers"]),
+    "debugger port in use": (["--kernel", "{kernel}", "--gdb", "tcp::{port}"],
+                             ["--gdb", "{port}", "in use"]),
+    "debugger socket over a file": (["--kernel", "{kernel}", "--gdb", "unix:{text}"],
+                                    ["--gdb", "{text}"]),
     "bad UUID": (["--kernel", "{kernel}", "--uuid", "17"], ["--uuid", "17"]),
     "empty name": (["--kernel", "{kernel}", "--name", ""], ["--name"]),
     "pidfile in no folder": (["--kernel", "{kernel}", "--pidfile", "{missing}/pid"],
@@ -198,7 +206,7 @@ def test_help_of_run_names_every_flag(trapeze, arguments):
     done = run_program(trapeze, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     for flag in ["kernel", "initrd", "append", "memory", "cpus", "disk", "net", "serial", "engine",
-                 "translator", "cpu", "pit", "qmp", "paused", "name", "uuid", "pidfile",
+                 "translator", "cpu", "pit", "qmp", "gdb", "paused", "name", "uuid", "pidfile",
                  "no-reboot", "no-shutdown", "stats", "verbose"]:
         assert re.search(rf"(?m)^ +--{flag}\b", done.stdout), flag
     assert "Ctrl-A x" in done.stdout

@@ -447,13 +447,21 @@ def sessions(m):
 
 
 def test_many_connections(machine):
+    """More than are served at a time: the rest waits until others go."""
     m = machine()
     qmp = m.connect()
     with contextlib.ExitStack() as stack:
-        for _ in range(200):
-            s = stack.enter_context(socket.socket(socket.AF_UNIX))
-            s.connect(str(m.path))  # waits while the queue of connections is full
+        idle = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(75)]
+        for s in idle:
+            s.connect(str(m.path))
         assert qmp.status() == "running"
+        idle[-1].settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            idle[-1].recv(100)
+        for s in idle[:20]:
+            s.close()
+        idle[-1].settimeout(COMMAND_SECONDS)
+        assert b"QMP" in idle[-1].recv(100)
     assert m.connect().status() == "running"
 
 

@@ -8,6 +8,7 @@
  *   echo     sends back what comes in, until a `q`
  *   hang     waits for ever, with interrupts off
  *   count    says one number after the other for ever
+ *   int3     meets a breakpoint of its own;  trap: a single step of its own
  *   off      powers off by ACPI's S5;  button: does so when the power button is pressed
  *   reset    resets by port 0xcf9;  keyboard: by the i8042;  triple: by a triple fault
  *   exit=N   writes N to the debug-exit port
@@ -150,7 +151,7 @@ static void say_bss(void)
         ((volatile uint8_t *)zeroed)[i] = 0xa5;
 }
 
-static void echo(void)
+static __attribute__((noinline)) void echo(void)
 {
     uint8_t c = 0;
 
@@ -175,7 +176,7 @@ static void triple_fault(void)
     stop();
 }
 
-static void hang(void)
+static __attribute__((noinline)) void hang(void)
 {
     text("hanging\n");
     for (;;)
@@ -188,6 +189,66 @@ static void count(void)
         field("count ", i);
         text("\n");
     }
+}
+
+/* ---- its own debug exceptions ---- */
+
+struct gate {
+    uint16_t low, selector, flags, high;
+};
+
+uint32_t seen_eip, seen_dr6; /* that the assembler finds */
+
+void debug_entry(void);
+/* Notes where the exception came from and what DR6 says, clears DR6 and the interrupted TF. */
+__asm__("debug_entry:\n"
+        "push %eax\n"
+        "mov 4(%esp), %eax\n"
+        "mov %eax, seen_eip\n"
+        "mov %dr6, %eax\n"
+        "mov %eax, seen_dr6\n"
+        "xor %eax, %eax\n"
+        "mov %eax, %dr6\n"
+        "andl $~0x100, 12(%esp)\n"
+        "pop %eax\n"
+        "iret\n");
+
+/* Takes exceptions 1 and 3. */
+static void catch_debug_exceptions(void)
+{
+    static struct gate idt[4];
+    struct {
+        uint16_t limit;
+        uint32_t base;
+    } __attribute__((packed)) idtr = {sizeof idt - 1, (uint32_t)idt};
+    uint32_t entry = (uint32_t)debug_entry;
+    uint16_t cs;
+
+    __asm__("mov %%cs, %0" : "=r"(cs));
+    for (unsigned i = 1; i <= 3; i += 2)
+        idt[i] = (struct gate){(uint16_t)entry, cs, 0x8e00, (uint16_t)(entry >> 16)};
+    __asm__ volatile("lidt %0" ::"m"(idtr));
+}
+
+static void own_breakpoint(void)
+{
+    uint32_t next;
+
+    catch_debug_exceptions();
+    __asm__ volatile("movl $1f, %0\n int3\n 1:" : "=r"(next)::"memory");
+    text(seen_eip == next ? "int3 taken\n" : "int3 astray\n");
+}
+
+static void own_step(void)
+{
+    uint32_t next;
+
+    catch_debug_exceptions();
+    __asm__ volatile("movl $1f, %0\n pushf\n orl $0x100, (%%esp)\n popf\n nop\n 1:"
+                     : "=r"(next)::"memory", "cc");
+    text(seen_eip == next ? "step taken" : "step astray");
+    field(", dr6 ", seen_dr6 & 0xe00f);
+    text("\n");
 }
 
 static _Noreturn void power_off(void)
@@ -244,6 +305,10 @@ static void obey(const char *word, const struct info *info)
         count();
     else if (after(word, "button"))
         await_button();
+    else if (after(word, "int3"))
+        own_breakpoint();
+    else if (after(word, "trap"))
+        own_step();
     else if (after(word, "off"))
         power_off();
     else if (after(word, "reset"))
