@@ -46,12 +46,12 @@ struct machine_config {
     char *cpu_model; /* as --cpu; NULL for the default */
     enum engine_choice engine;
     enum translator_choice translator;
-    GPtrArray *disks;  /* of struct disk_config */
-    GPtrArray *nets;   /* of char *: "user,forward=..." */
-    char *serial;      /* stdio, none, pty, unix:PATH, file:PATH */
-    char *console;     /* a virtio console, likewise; NULL: none */
-    char *gdb;         /* where a debugger may connect: "tcp:127.0.0.1:1234", "unix:PATH"; or NULL */
-    GPtrArray *qmp;    /* of char *: "unix:PATH", "fd:N" */
+    GPtrArray *disks; /* of struct disk_config */
+    GPtrArray *nets;  /* of char *: "user,forward=..." */
+    char *serial;     /* stdio, none, pty, unix:PATH, file:PATH */
+    char *console;    /* a virtio console, likewise; NULL: none */
+    char *gdb;        /* where a debugger may connect: "tcp:127.0.0.1:1234", "unix:PATH"; or NULL */
+    GPtrArray *qmp;   /* of char *: "unix:PATH", "fd:N" */
     char *name, *uuid; /* what QMP tells of the machine; NULL when not given */
     bool pit, no_reboot, no_shutdown, paused, stats, verbose, test_device;
 };
