@@ -107,7 +107,8 @@ class Run:
 
 
 def ours(args, *more):
-    return [args.trapeze, "run", "--engine", "software", "--memory", "128M", "--serial", "stdio",
+    return [args.trapeze, "run", "--engine", "software", "--translator", args.translator,
+            "--memory", "128M", "--serial", "stdio",
             *more]
 
 
@@ -209,6 +210,7 @@ def bench_boot(args, folder):
 def options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build", help="the build folder (%(default)s)")
+    parser.add_argument("--translator", default="on", help="as for `trapeze run` (%(default)s)")
     parser.add_argument("--qemu", default="qemu-system-x86_64")
     parser.add_argument("--runs", type=int, default=3, help="of each; the median counts")
     parser.add_argument("--no-boot", action="store_true", help="without Debian's kernel")

@@ -149,6 +149,7 @@ static struct code_block *block_make(struct processor *p, struct code_page *c, u
     b->mode = p->mode & CODE_MODE;
     b->offset = (uint16_t)offset;
     b->heat = 0;
+    b->vector = 0;
     b->jump = b->start = NULL;
     b->direct = NULL;
     if (p->translator)

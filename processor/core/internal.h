@@ -114,6 +114,7 @@ struct code_block {
     const uint8_t *start; /* the translation, for the run loop; NULL: none */
     uint8_t *direct;      /* and for jumps inside the page */
     uint16_t host_bytes;
+    uint8_t vector; /* what the translation needs of vector instructions */
     struct insn insn[]; /* count of them, then the end marker */
 };
 #define CODE_MODE (MODE_DECODE | MODE_REAL | MODE_V86 | MODE_LONG | MODE_STACK16 | MODE_FLAT32)

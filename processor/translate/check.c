@@ -24,15 +24,17 @@
 struct store {
     uint8_t *host;
     unsigned size;
-    uint8_t before[16], after[16];
+    uint8_t before[32], after[32];
 };
 
 /* What is compared. */
 struct result {
     uint64_t gpr[16];
     uint64_t rip;
-    uint32_t status;
+    uint32_t status, mxcsr;
+    uint8_t ymm[16 * 32];
 };
+_Static_assert(sizeof(((struct result *)0)->ymm) == sizeof(((struct vector_state *)0)->ymm), "all");
 
 struct checker {
     struct store store[STORES_MAX];
@@ -89,6 +91,8 @@ static void take(const struct processor *p, struct result *r)
     memcpy(r->gpr, p->gpr, sizeof(r->gpr));
     r->rip = p->rip;
     r->status = p->status;
+    r->mxcsr = p->vector.mxcsr;
+    memcpy(r->ymm, p->vector.ymm, sizeof(r->ymm));
 }
 
 static void put_back(struct processor *p, const struct result *r)
@@ -96,6 +100,8 @@ static void put_back(struct processor *p, const struct result *r)
     memcpy(p->gpr, r->gpr, sizeof(r->gpr));
     p->rip = r->rip;
     p->status = r->status;
+    p->vector.mxcsr = r->mxcsr;
+    memcpy(p->vector.ymm, r->ymm, sizeof(r->ymm));
 }
 
 /* ---------------------------------------------------------------- the report */
@@ -114,7 +120,8 @@ __attribute__((format(printf, 2, 3))) static void tell(struct checker *c, const 
 
 static void tell_result(struct checker *c, const char *who, const struct result *r)
 {
-    tell(c, "%s: rip %#llx status %#x", who, (unsigned long long)r->rip, r->status);
+    tell(c, "%s: rip %#llx status %#x mxcsr %#x", who, (unsigned long long)r->rip, r->status,
+         r->mxcsr);
     for (unsigned n = 0; n < 16; n++)
         tell(c, " %#llx", (unsigned long long)r->gpr[n]);
     tell(c, "\n");
@@ -213,7 +220,8 @@ bool checker_run(struct processor *p, struct code_block *b)
     run_instructions(p, count);
     t->counts.compared++;
     if (memcmp(ours.gpr, p->gpr, sizeof(ours.gpr)) || ours.rip != p->rip ||
-        (ours.status ^ p->status) & c->live || !same_memory(c)) {
+        (ours.status ^ p->status) & c->live || ours.mxcsr != p->vector.mxcsr ||
+        memcmp(ours.ymm, p->vector.ymm, sizeof(ours.ymm)) || !same_memory(c)) {
         t->counts.differences++;
         report(p, b, &before, &ours, count);
     }

@@ -9,6 +9,7 @@
  *   lower-memory.c  addresses and the TLB check
  *   lower-copy.c    instructions that are emitted again as they are
  *   lower-flow.c    stack and branches
+ *   lower-vector.c  SSE and AVX
  *
  * Guest registers: RAX RCX RDX RBX RSI RDI R8 R12 to R15 are in the host's of the same name, RSP in
  * R9, RBP in R10.  R9, R10 and R11 are homeless: they live in the frame and are brought into a
@@ -41,11 +42,17 @@ enum {
     FRAME_BLOCK,    /* where it leads */
     FRAME_ARGUMENT, /* of the thunks: T0, then T1 */
     FRAME_SITE,
-    FRAME_COUNT, /* instructions retired */
+    FRAME_COUNT,  /* instructions retired */
+    FRAME_VECTOR, /* enum vector_level: whether vector registers hold the guest's */
+    FRAME_MXCSR,  /* the host's */
     FRAME_SLOTS
 };
 #define FRAME(field) ((int32_t)(8 * (field)))
 #define FRAME_BYTES  (8 * FRAME_SLOTS)
+
+/* What vector instructions the guest may run natively now: none, SSE, AVX as well. */
+enum vector_level { VECTOR_NONE, VECTOR_SSE, VECTOR_AVX };
+unsigned vector_level(const struct processor *p);
 
 /* A place in a translation from which C is called. */
 struct translate_site {
@@ -57,7 +64,7 @@ struct translate_site {
     uint16_t target; /* page offset that it jumps to */
     uint16_t live;   /* flags that count: before the instruction, or at the target */
     uint16_t index;  /* instructions of the block before this one */
-    uint8_t size;    /* of the access */
+    uint8_t size;    /* of the access; the level that a vector instruction needs */
     bool write;
     bool ends; /* the run loop goes on after the instruction */
 };
@@ -68,9 +75,9 @@ struct translator {
     struct translate_site *sites;
     uint32_t site_count;
     void (*enter)(struct processor *p, const uint8_t *code);
-    /* Thunks (writable addresses).  SLOW, CALL and LINK take a site's number in T1; EXIT takes a
+    /* Thunks (writable addresses).  All but EXIT take a site's number in T1; EXIT takes a
      * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
-    uint8_t *slow, *call, *link, *exit;
+    uint8_t *slow, *call, *call_other, *link, *vector, *exit;
     const uint8_t *cold;
     unsigned threshold;
     bool check;
@@ -113,6 +120,7 @@ enum late_kind {
     LATE_RESUME, /* where sites FIRST.. go on after it: load flags */
     LATE_CHAIN,  /* a taken forward branch inside the page */
     LATE_FAR,    /* a taken branch to another page */
+    LATE_VECTOR, /* load the vector registers */
     LATE_STALE,  /* entered though dead, or while something is asked for */
 };
 struct late {
@@ -134,6 +142,7 @@ struct lowering {
     const struct insn *i;
     unsigned n;           /* its number in the block */
     uint16_t live, after; /* flags live before and after it */
+    unsigned vector;      /* the level that is known to be loaded */
     uint8_t *start;       /* entry from the run loop, flags in the frame */
     uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
     struct late late[LATE_MAX];
@@ -143,7 +152,7 @@ struct lowering {
 /* Emits instruction l->i and returns true, or emits nothing of use and returns false: it is left to
  * its handler then. */
 typedef bool lower_fn(struct lowering *l);
-lower_fn lower_copy, lower_lea, lower_nop, lower_divide;
+lower_fn lower_copy, lower_lea, lower_nop, lower_divide, lower_vector;
 lower_fn lower_push, lower_pop, lower_leave, lower_call, lower_call_indirect, lower_return;
 lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional;
 

@@ -100,7 +100,7 @@ bool lower_leave(struct lowering *l)
  * is that address's.  T0 is kept, also in the frame. */
 static void look_up(struct lowering *l)
 {
-    _Static_assert(sizeof(struct jump_entry) == 16 && JUMP_ENTRIES == 2048, "jump_index's hash");
+    _Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled here");
     struct emitter *e = &l->e;
     int32_t jump = offsetof(struct tlb, jump);
     emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
@@ -108,7 +108,7 @@ static void look_up(struct lowering *l)
     EMIT(e, 0x41, 0x83, 0xe3, 63);                     /* and T1d, 63 */
     EMIT(e, 0xc1, 0xed, 6);                            /* shr T0d, 6 */
     EMIT(e, 0x41, 0x31, 0xeb);                         /* xor T1d, T0d */
-    EMIT(e, 0x41, 0x81, 0xe3, 0xff, 0x07, 0x00, 0x00); /* and T1d, 2047 */
+    emit_alu_constant(e, ALU_AND, T1, JUMP_ENTRIES - 1);
     EMIT(e, 0x41, 0xc1, 0xe3, 4);                      /* shl T1d, 4 */
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_TLB));
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_TARGET));

@@ -235,6 +235,9 @@ static void emit_late(struct lowering *l, const struct late *late)
     case LATE_CALL:
         lower_thunk(l, l->t->call, late->site);
         break;
+    case LATE_VECTOR:
+        lower_thunk(l, l->t->vector, late->site);
+        break;
     case LATE_RESUME:
         for (uint32_t n = 0; n < late->sites; n++)
             s[n].next = translator_executable(l->t, e->at);
@@ -289,10 +292,14 @@ static void emit_entry(struct lowering *l, bool live)
 /* Leaves the current instruction to its handler. */
 static void lower_handler(struct lowering *l)
 {
+    /* General handlers leave vector state alone, and the right to use it. */
+    bool general = l->i->attr->class == CLASS_GENERAL;
     uint32_t site = lower_site(l);
     if (l->live)
         lower_save_flags(l);
-    lower_thunk(l, l->t->call, site);
+    if (!general)
+        l->vector = VECTOR_NONE;
+    lower_thunk(l, general ? l->t->call : l->t->call_other, site);
     if (l->t->sites[site].ends)
         return;
     l->t->sites[site].next = translator_executable(l->t, l->e.at);
@@ -306,8 +313,14 @@ static void lower_insn(struct lowering *l)
     uint8_t *start = l->e.at;
     uint32_t first = t->site_count;
     unsigned lates = l->lates;
-    lower_fn *lower = l->i->attr->class == CLASS_GENERAL ? lowerings[l->i->attr->op] : NULL;
+    unsigned vector = l->vector;
+    lower_fn *lower = NULL;
+    if (l->i->attr->class == CLASS_GENERAL)
+        lower = lowerings[l->i->attr->op];
+    else if (l->i->attr->class == CLASS_VECTOR)
+        lower = lower_vector;
     if (!lower || !lower(l)) {
+        l->vector = vector;
         l->e.at = start;
         t->site_count = first;
         l->lates = lates;

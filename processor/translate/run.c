@@ -50,6 +50,60 @@ static void status_move(struct emitter *e, unsigned opcode, unsigned r)
                                  .disp = offsetof(struct processor, status)});
 }
 
+/* Moves all vector registers and MXCSR between the host and struct processor, in RBP. */
+static void move_vectors(struct emitter *e, bool store)
+{
+    bool avx = processor_has_feature(FEATURE_AVX);
+    for (unsigned n = 0; n < 16; n++) /* movups, or vmovups of YMM */
+        emit_op(e, &(struct host_op){
+                       .vex = avx,
+                       .vex_l = avx,
+                       .map = MAP_0F,
+                       .opcode = store ? 0x11 : 0x10,
+                       .has_modrm = true,
+                       .reg = (uint8_t)n,
+                       .memory = true,
+                       .rm = HOST_RBP,
+                       .disp = (int32_t)(offsetof(struct processor, vector.ymm) +
+                                         sizeof(((struct vector_state *)0)->ymm[0]) * n)});
+    if (store && avx)
+        EMIT(e, 0xc5, 0xf8, 0x77); /* vzeroupper: C may use SSE */
+}
+
+/* LDMXCSR (2) or STMXCSR (3). */
+static void move_mxcsr(struct emitter *e, unsigned which, enum host_register base, int32_t disp)
+{
+    emit_op(e, &(struct host_op){.map = MAP_0F,
+                                 .opcode = 0xae,
+                                 .has_modrm = true,
+                                 .reg = (uint8_t)which,
+                                 .memory = true,
+                                 .rm = (uint8_t)base,
+                                 .disp = disp});
+}
+
+/* Puts the guest's vector state away, or loads it, if the frame says that it is in registers. */
+static void emit_vectors(struct emitter *e, bool store)
+{
+    int32_t guest = offsetof(struct processor, vector.mxcsr);
+    emit_op(e, &(struct host_op){.opcode = 0x80, /* cmp byte [frame], 0; je */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .memory = true,
+                                 .rm = HOST_RSP,
+                                 .disp = FRAME(FRAME_VECTOR),
+                                 .immediates = 1});
+    uint8_t *over = emit_jump_if(e, CC_Z, NULL);
+    move_vectors(e, store);
+    if (store) {
+        move_mxcsr(e, 3, HOST_RBP, guest);
+        move_mxcsr(e, 2, HOST_RSP, FRAME(FRAME_MXCSR));
+    } else {
+        move_mxcsr(e, 2, HOST_RBP, guest);
+    }
+    emit_patch(over, e->at);
+}
+
 /* All guest state from the frame and host registers into struct processor; RBP points to it
  * afterwards. */
 static void emit_leave_state(struct emitter *e)
@@ -74,11 +128,13 @@ static void emit_leave_state(struct emitter *e)
                                  .memory = true,
                                  .rm = HOST_RBP,
                                  .disp = offsetof(struct processor, icount)});
+    emit_vectors(e, true);
 }
 
 /* The other way round; RBP points to struct processor before and after. */
 static void emit_load_state(struct emitter *e)
 {
+    emit_vectors(e, false);
     copy_to_frame(e, FRAME(FRAME_TLB), offsetof(struct processor, tlb));
     copy_to_frame(e, FRAME(FRAME_CODE), gpr_at(REG_CODE));
     for (unsigned r = REG_R9; r <= REG_R11; r++)
@@ -122,13 +178,17 @@ static uint8_t *emit_enter(struct emitter *e)
     emit_store(e, HOST_RSP, FRAME(FRAME_P), HOST_RDI);
     emit_store(e, HOST_RSP, FRAME(FRAME_SITE), HOST_RSI);
     emit_move(e, HOST_RBP, HOST_RDI);
+    emit_constant(e, HOST_RAX, VECTOR_NONE);
+    emit_store(e, HOST_RSP, FRAME(FRAME_VECTOR), HOST_RAX);
+    move_mxcsr(e, 3, HOST_RSP, FRAME(FRAME_MXCSR));
     emit_load_state(e);
     EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE)); /* jmp [RSP + FRAME_SITE] */
     return start;
 }
 
-/* A thunk that calls FUNCTION(p, site, T0) and goes on where it says. */
-static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *leave)
+/* A thunk that calls FUNCTION(p, site, T0) and goes on where it says.  RESULT is where in the frame
+ * its second result goes. */
+static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *leave, int result)
 {
     uint8_t *start = e->at;
     emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), T0);
@@ -141,7 +201,7 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
     EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax: stay? */
     emit_jump_if(e, CC_Z, leave);
     emit_store(e, HOST_RSP, FRAME(FRAME_SITE), HOST_RAX);
-    emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), HOST_RDX);
+    emit_store(e, HOST_RSP, FRAME(result), HOST_RDX);
     emit_load_state(e);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
     EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE));
@@ -161,10 +221,11 @@ static uint8_t *emit_exit(struct emitter *e, uint8_t *leave)
 
 /* ---------------------------------------------------------------- called from translations */
 
-/* Where to go on, or NULL to leave (p->rip is set); and what T0 is to be then. */
+/* Where to go on, or NULL to leave (p->rip is set); and what T0, or for some thunks the level of
+ * vector state that is loaded, is to be then. */
 struct onward {
     const uint8_t *code;
-    uint64_t t0;
+    uint64_t result;
 };
 static const struct onward leave = {NULL, 0};
 
@@ -210,6 +271,21 @@ static struct onward call_handler(struct processor *p, uint64_t site, uint64_t t
 {
     (void)t0;
     return run_handler(p, &p->translator->sites[site]);
+}
+
+/* The vector registers are needed: are they to be had? */
+static struct onward load_vectors(struct processor *p, uint64_t site, uint64_t t0)
+{
+    const struct translate_site *s = &p->translator->sites[site];
+    unsigned level = vector_level(p);
+    (void)t0;
+    if (level >= s->size)
+        return (struct onward){s->resume, level};
+    if (p->translator->check)
+        checker_live(p->translator->checker, s->live);
+    p->icount += s->index;
+    p->rip = insn_rip(p, s->insn);
+    return leave;
 }
 
 /* A TLB miss at LINEAR: fills the TLB and finds the host address where the access is as plain as
@@ -268,9 +344,12 @@ static void make_thunks(struct translator *t)
     const uint8_t *enter = translator_executable(t, emit_enter(&e));
     memcpy(&t->enter, &enter, sizeof(enter));
     uint8_t *leave_code = emit_return(&e);
-    t->slow = emit_call_thunk(&e, (uintptr_t)slow_access, leave_code);
-    t->call = emit_call_thunk(&e, (uintptr_t)call_handler, leave_code);
-    t->link = emit_call_thunk(&e, (uintptr_t)link_jump, leave_code);
+    t->slow = emit_call_thunk(&e, (uintptr_t)slow_access, leave_code, FRAME_ARGUMENT);
+    t->call = emit_call_thunk(&e, (uintptr_t)call_handler, leave_code, FRAME_ARGUMENT);
+    /* Handlers answer 0: VECTOR_NONE. */
+    t->call_other = emit_call_thunk(&e, (uintptr_t)call_handler, leave_code, FRAME_VECTOR);
+    t->link = emit_call_thunk(&e, (uintptr_t)link_jump, leave_code, FRAME_ARGUMENT);
+    t->vector = emit_call_thunk(&e, (uintptr_t)load_vectors, leave_code, FRAME_VECTOR);
     t->exit = emit_exit(&e, leave_code);
     t->cold = translator_executable(t, t->exit);
     t->used = t->thunk_bytes = ALIGN_UP((size_t)(e.at - t->writable), 64);
@@ -371,6 +450,10 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
     if (!b->start && !translate(p, b)) {
+        t->pending = 0;
+        return false;
+    }
+    if (b->vector > vector_level(p)) {
         t->pending = 0;
         return false;
     }
