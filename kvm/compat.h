@@ -55,6 +55,11 @@ struct kvm_pre_fault_memory {
 #define KVM_CAP_X86_GUEST_MODE 238
 #endif
 
+/* Either way is right here: what a slot's change must drop from TLBs is dropped. */
+#ifndef KVM_X86_QUIRK_SLOT_ZAP_ALL
+#define KVM_X86_QUIRK_SLOT_ZAP_ALL (1 << 7)
+#endif
+
 #ifndef KVM_MSR_EXIT_REASON_VALID_MASK
 #define KVM_MSR_EXIT_REASON_VALID_MASK                                                             \
     (KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)

@@ -222,6 +222,9 @@ static long do_get_stats_fd(struct ioctl_call *c)
     return file_new_stats(c);
 }
 
+/* So much is done in one KVM_PRE_FAULT_MEMORY, which is repeated for what is left. */
+#define PRE_FAULT_MOST (2ull << 20)
+
 /* Nothing need be mapped for a guest of ours, but what a slot points to may not be there yet.  At
  * least a page is done, or it is an error. */
 static long do_pre_fault_memory(struct ioctl_call *c)
@@ -234,7 +237,7 @@ static long do_pre_fault_memory(struct ioctl_call *c)
         return -EINVAL;
     int r = 0;
     uint64_t done = 0;
-    while (done < range->size) {
+    while (done < range->size && done < PRE_FAULT_MOST) {
         r = memory_populate(c->vm->memory, range->gpa + done);
         if (r < 0)
             break;

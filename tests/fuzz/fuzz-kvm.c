@@ -36,6 +36,7 @@ static const unsigned long vm_requests[] = {
     KVM_GET_PIT2,
     KVM_SET_PIT2,
     KVM_SET_GSI_ROUTING,
+    KVM_RESET_DIRTY_RINGS,
 };
 static const unsigned long vcpu_requests[] = {
     KVM_RUN,           KVM_SET_REGS,
@@ -52,7 +53,7 @@ static const unsigned long vcpu_requests[] = {
     KVM_TRANSLATE,     KVM_SET_GUEST_DEBUG,
     KVM_RUN,           KVM_X86_SETUP_MCE,
     KVM_X86_SET_MCE,   KVM_SET_TSC_KHZ,
-    KVM_KVMCLOCK_CTRL,
+    KVM_KVMCLOCK_CTRL, KVM_PRE_FAULT_MEMORY,
 };
 
 struct script {
@@ -81,7 +82,9 @@ static void scribble(struct script *s, uint8_t *to, size_t size)
     s->left -= n;
 }
 
-static uint8_t *ram;
+#define RING_BYTES 4096
+
+static uint8_t *ram, *hole; /* memory, and addresses without any */
 static struct tkvm_file *system_file;
 static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tkvm_file *running;
@@ -188,6 +191,9 @@ static void run(struct tkvm_file *f, struct script *s)
         if (result < 0)
             break;
         scribble(s, (uint8_t *)r + 4096, 16);
+        uint8_t *ring = tkvm_mmap(f, RING_BYTES, KVM_DIRTY_LOG_PAGE_OFFSET * 4096);
+        if (ring)
+            scribble(s, ring, RING_BYTES);
     }
 }
 
@@ -198,8 +204,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     pthread_t thread;
     ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    hole = mmap(NULL, RAM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     system_file = tkvm_open(NULL);
-    if (ram == MAP_FAILED || !system_file || pthread_create(&thread, NULL, kicker, NULL))
+    if (ram == MAP_FAILED || hole == MAP_FAILED || !system_file ||
+        pthread_create(&thread, NULL, kicker, NULL))
         abort();
     return 0;
 }
@@ -219,17 +227,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct tkvm_file *vm, *v[VCPUS];
     if (tkvm_ioctl(system_file, KVM_CREATE_VM, 0, &vm) < 0)
         abort();
-    if (take(&s, 1) & 1)
+    unsigned options = (unsigned)take(&s, 1);
+    if (options & 1)
         request(vm, KVM_CREATE_IRQCHIP, NULL);
+    struct kvm_enable_cap ring = {.cap = KVM_CAP_DIRTY_LOG_RING, .args = {RING_BYTES}};
+    if (options & 2)
+        request(vm, KVM_ENABLE_CAP, &ring);
     for (unsigned i = 0; i < VCPUS; i++) {
         if (tkvm_ioctl(vm, KVM_CREATE_VCPU, i, &v[i]) < 0)
             abort();
         give_cpuid(v[i]);
     }
     memset(ram, 0, RAM);
-    struct kvm_userspace_memory_region slot = {.memory_size = RAM,
+    struct kvm_userspace_memory_region slot = {.flags = options & 2 ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+                                               .memory_size = RAM,
                                                .userspace_addr = (uintptr_t)ram};
     request(vm, KVM_SET_USER_MEMORY_REGION, &slot);
+    slot = (struct kvm_userspace_memory_region){
+        .slot = 2, .guest_phys_addr = RAM, .memory_size = RAM, .userspace_addr = (uintptr_t)hole};
+    if (options & 4)
+        request(vm, KVM_SET_USER_MEMORY_REGION, &slot);
     slot = (struct kvm_userspace_memory_region){.slot = 3,
                                                 .guest_phys_addr = 0xfff00000,
                                                 .memory_size = RAM,
