@@ -50,7 +50,7 @@ EXPECTED = (
     ("access-reduced-maxphyaddr", (RUN, QEMU), SKIP, SMALLER),
     ("pku", (RUN, QEMU), SKIP, NO_KEYS),
     ("pks", (RUN, QEMU), SKIP, NO_KEYS),
-    ("asyncpf", (RUN, QEMU), SKIP, "asynchronous page faults are not offered"),
+    ("asyncpf", (RUN, QEMU), SKIP, "needs a host that swaps the guest out (a small memory cgroup)"),
     ("pmu*", (RUN, QEMU), SKIP, NO_PMU),
     ("vmware_backdoors", (RUN, QEMU), SKIP, "VMware's back door is not offered"),
     ("s3", (RUN,), TIMEOUT, "the machine virt-1 has no sleep state S3"),
