@@ -13,6 +13,7 @@ import collections
 import configparser
 import dataclasses
 import fnmatch
+import functools
 import os
 import pathlib
 import re
@@ -154,8 +155,8 @@ class TrapezeRun:
     """`trapeze run --kernel`, without firmware: what the suite asks fw_cfg for is in a module."""
     name = RUN
 
-    def __init__(self, build, scratch):
-        self.build, self.scratch = build, scratch
+    def __init__(self, build, scratch, flags=()):
+        self.build, self.scratch, self.flags = build, scratch, flags
         self.features = known_features(build)
 
     def command(self, entry):
@@ -163,7 +164,7 @@ class TrapezeRun:
         module.write_text(f"NR_CPUS={entry.cpus}\nMEMSIZE={entry.memory}\nMEMLIMIT=0\nTEST_DEVICE=1\n")
         command = [self.build / "trapeze", "run", "--engine", "software", "--kernel", entry.image,
                    "--initrd", module, "--test-device", "--net", "none", "--no-reboot",
-                   "--cpus", entry.cpus, "--memory", f"{entry.memory}M",
+                   *self.flags, "--cpus", entry.cpus, "--memory", f"{entry.memory}M",
                    "--cpu", trapeze_cpu(entry.parameter("-cpu"), self.features)]
         if "pit=off" in (entry.parameter("-machine") or ""):
             command += ["--pit", "off"]
@@ -259,7 +260,7 @@ def run_entry(entry, way, build, log=None):
         outcome, detail = outcome_of(status, out), summary(out)
         if log:
             text = f"{shlex.join(command)}\n{out}\nexit status {status}, {seconds:.1f} s\n"
-            (log / f"{entry.name}.{way.__class__.__name__}").write_text(text)
+            (log / f"{entry.name}.{type(way).__name__}").write_text(text)
     expected, reason = expectation(entry, way)
     return Result(SUITE, way.name, entry.name, outcome, outcome == expected, reason,
                   "" if outcome == PASS else detail, seconds)
@@ -285,15 +286,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="the build folder (default: build)")
     parser.add_argument("--way", choices=["run", "qemu"], help="only `trapeze run`, or only QEMU")
+    parser.add_argument("--flags", default="", help="further flags of `trapeze run`")
     parser.add_argument("--log", type=pathlib.Path, help="keep each entry's output in this folder")
     parser.add_argument("folder", help="a built kvm-unit-tests tree")
     parser.add_argument("entry", nargs="*", help="entries of x86/unittests.cfg (default: all)")
     options = parser.parse_args()
     if options.log:
         options.log.mkdir(parents=True, exist_ok=True)
-    ways = {"run": (TrapezeRun,), "qemu": (QemuWithKvm,), None: (TrapezeRun, QemuWithKvm)}
+    ways = [QemuWithKvm] if options.way != "run" else []
+    if options.way != "qemu":
+        ways.insert(0, functools.partial(TrapezeRun, flags=shlex.split(options.flags)))
     results = run(options.build, options.folder, lambda line: print(line, flush=True),
-                  options.entry, ways[options.way], options.log)
+                  options.entry, ways, options.log)
     counts = collections.Counter(r.outcome for r in results)
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
     return 0 if all(r.expected for r in results) else 1

@@ -111,9 +111,14 @@ ALWAYS_INLINE const struct insn *popa(struct processor *p, const struct insn *i,
 /* In virtual-8086 mode IOPL must be 3.  The image has RF and VM clear. */
 ALWAYS_INLINE const struct insn *pushf(struct processor *p, const struct insn *i, unsigned size)
 {
-    if (p->mode & MODE_V86 && (p->rflags & FLAG_IOPL) != FLAG_IOPL)
-        raise_gp(p);
-    stack_push(p, processor_rflags(p) & ~(FLAG_RF | FLAG_VM), size);
+    uint32_t image = processor_rflags(p) & ~(FLAG_RF | FLAG_VM);
+    if (p->mode & MODE_V86 && (p->rflags & FLAG_IOPL) != FLAG_IOPL) {
+        /* Virtual-8086 mode extensions: the program sees its own interrupt flag. */
+        if (!(p->cr4 & CR4_VME) || size != 2)
+            raise_gp(p);
+        image = (image & ~FLAG_IF) | FLAG_IOPL | (image & FLAG_VIF ? FLAG_IF : 0);
+    }
+    stack_push(p, image, size);
     return next_insn(p, i);
 }
 SIZED_WORDS(pusha)

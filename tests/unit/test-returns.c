@@ -113,6 +113,70 @@ static void test_v86_flags(void)
     guest_free(g);
 }
 
+/* Instructions at IOPL 0 under VME: they work on VIF, and what the monitor must see is #GP. */
+GUEST_CODE(16, code_v86_pushf, "pushf\n hlt");
+GUEST_CODE(16, code_v86_pushfd, "pushfl\n hlt");
+GUEST_CODE(16, code_v86_popf_tf, "push $0x100\n popf\n hlt");
+GUEST_CODE(16, code_v86_sti, "sti\n hlt");
+GUEST_CODE(16, code_v86_iret, "push $0x200\n push %cs\n push $7\n iret\n hlt\n hlt");
+static void test_vme_flags(void)
+{
+    static const struct {
+        const uint8_t *code, *end;
+        uint32_t flags, result; /* of IF and VIF, in the frame of the #GP */
+        uint8_t offset;         /* which tells whether the instruction worked */
+    } rows[] = {
+        {code_v86_pushf, code_v86_pushf_end, FLAG_IF, FLAG_IF, 1},
+        {code_v86_pushf, code_v86_pushf_end, FLAG_VIF, FLAG_VIF, 1},
+        {code_v86_pushfd, code_v86_pushfd_end, FLAG_VIF, FLAG_VIF, 0},
+        {code_v86_popf, code_v86_popf_end, 0, FLAG_VIF, 4},
+        {code_v86_popf, code_v86_popf_end, FLAG_VIP, 0, 3},
+        {code_v86_popf_tf, code_v86_popf_tf_end, FLAG_IF, FLAG_IF, 3},
+        {code_v86_sti, code_v86_sti_end, FLAG_IF, FLAG_IF | FLAG_VIF, 1},
+        {code_v86_sti, code_v86_sti_end, FLAG_VIP, 0, 0},
+        {code_v86_cli, code_v86_cli_end, FLAG_VIP | FLAG_VIF, 0, 1},
+        {code_v86_iret, code_v86_iret_end, 0, FLAG_VIF, 7},
+        {code_v86_iret, code_v86_iret_end, FLAG_VIP, 0, 6},
+    };
+    for (unsigned n = 0; n < G_N_ELEMENTS(rows); n++) {
+        g_test_message("row %u", n);
+        struct guest *g = enter_v86(rows[n].code, rows[n].end, rows[n].flags);
+        g->p->cr4 |= CR4_VME;
+        guest_faults_with(g, VECTOR_GP, rows[n].offset - CODE, 0);
+        uint64_t sp = g->p->gpr[4];
+        g_assert_cmphex(guest_read(g, sp + 12, 4) & (FLAG_IF | FLAG_VIF), ==, rows[n].result);
+        if (rows[n].code == code_v86_pushf) /* it sees IOPL 3, and VIF as IF */
+            g_assert_cmphex(guest_read(g, STACK3 + 0xfe, 2), ==,
+                            FLAG_IOPL | FLAG_ONE | (rows[n].flags & FLAG_VIF ? FLAG_IF : 0));
+        guest_free(g);
+    }
+}
+
+/* Protected-mode virtual interrupts: CLI and STI at CPL 3, IOPL 0. */
+GUEST_CODE(32, code_pvi, "sti\n pushf\n cli\n hlt");
+static void test_pvi(void)
+{
+    struct guest *g = GUEST(32, code_pvi);
+    guest_user(g, false);
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    guest_free(g);
+
+    g = GUEST(32, code_pvi);
+    guest_user(g, false);
+    g->p->cr4 |= CR4_PVI;
+    guest_faults_with(g, VECTOR_GP, 3, 0);
+    g_assert_cmphex(guest_read(g, STACK3 - 4, 4), ==, FLAG_VIF | FLAG_ONE); /* as it is */
+    g_assert_cmphex(guest_read(g, g->p->gpr[4] + 12, 4) & (FLAG_IF | FLAG_VIF), ==, 0);
+    guest_free(g);
+
+    g = GUEST(32, code_pvi);
+    guest_user(g, false);
+    g->p->cr4 |= CR4_PVI;
+    g->p->rflags |= FLAG_VIP;
+    guest_faults_with(g, VECTOR_GP, 0, 0);
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- IRET in protected mode */
 
 static void push_frame64(struct guest *g, uint64_t rip, uint16_t cs, uint32_t flags, uint64_t rsp,
@@ -357,6 +421,8 @@ int main(int argc, char **argv)
     g_test_add_func("/real/iret", test_real_iret);
     g_test_add_func("/v86/interrupts", test_v86);
     g_test_add_func("/v86/flags", test_v86_flags);
+    g_test_add_func("/v86/vme-flags", test_vme_flags);
+    g_test_add_func("/v86/pvi", test_pvi);
     g_test_add_func("/iret/64", test_iretq);
     g_test_add_func("/iret/64-faults", test_iretq_faults);
     g_test_add_func("/iret/32", test_iretd);
