@@ -267,7 +267,9 @@ static const struct option_row rows[] = {
      "network without root rights (default user); options:\n"
      "forward=tcp:127.0.0.1:2222-:22 lets port 2222 of the host\n"
      "reach port 22 of the guest (udp: likewise; without an\n"
-     "address only this host may connect); mac=52:54:00:12:34:56",
+     "address only this host may connect); host-loopback=off keeps\n"
+     "the guest from services of 127.0.0.1, restrict=on from all\n"
+     "but forwards; mac=52:54:00:12:34:56",
      take_net},
     {"serial", "WHERE", "the serial port: stdio (default), none, pty, unix:PATH,\nfile:PATH",
      take_serial},

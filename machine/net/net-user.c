@@ -260,14 +260,9 @@ static bool parse_forward(const char *text, struct forward *f)
            parse_endpoint(ends[1], &f->guest, &f->guest_port);
 }
 
-static bool add_option(struct user_net *n, const char *option, GError **error)
+static bool add_forward(struct user_net *n, const char *option, GError **error)
 {
     struct forward f;
-    if (!g_str_has_prefix(option, "forward=")) {
-        g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
-                    "--net user: no such option: %s; there are forward= and mac=", option);
-        return false;
-    }
     if (!parse_forward(option + strlen("forward="), &f)) {
         g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
                     "--net user: %s: not a forward; write it as forward=tcp:127.0.0.1:2222-:22",
@@ -281,6 +276,43 @@ static bool add_option(struct user_net *n, const char *option, GError **error)
         return false;
     }
     return true;
+}
+
+/* ---- other options ---- */
+
+/* Whether OPTION is NAME=on or NAME=off, or with *good cleared NAME= and something else. */
+static bool is_switch(const char *option, const char *name, bool *value, bool *good)
+{
+    if (!g_str_has_prefix(option, name) || option[strlen(name)] != '=')
+        return false;
+    const char *word = option + strlen(name) + 1;
+    *value = !strcmp(word, "on");
+    *good = *value || !strcmp(word, "off");
+    return true;
+}
+
+/* Puts OPTION into the configuration, unless it is a forward, which comes later. */
+static bool configure(SlirpConfig *config, const char *option, GError **error)
+{
+    bool value, good = true;
+
+    if (g_str_has_prefix(option, "forward="))
+        return true;
+    if (is_switch(option, "restrict", &value, &good)) {
+        config->restricted = value;
+    } else if (is_switch(option, "host-loopback", &value, &good)) {
+        config->disable_host_loopback = !value;
+    } else {
+        g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
+                    "--net user: no such option: %s; there are forward=, host-loopback=, mac= and "
+                    "restrict=",
+                    option);
+        return false;
+    }
+    if (!good)
+        g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG, "--net user: %s: give on or off",
+                    option);
+    return good;
 }
 
 /* ---- life ---- */
@@ -315,8 +347,10 @@ struct net_backend *net_user_new(struct machine *m, char *const *options,
         .vnameserver.s_addr = inet_addr("10.0.2.3"),
         .vdhcp_start.s_addr = inet_addr("10.0.2.15"),
     };
+    for (char *const *option = options; *option; option++)
+        if (!configure(&config, *option, error))
+            return NULL;
     struct user_net *n = g_new0(struct user_net, 1);
-
     n->backend.ops = &user_ops;
     n->backend.client = *client;
     n->machine = m;
@@ -328,7 +362,7 @@ struct net_backend *net_user_new(struct machine *m, char *const *options,
         return NULL;
     }
     for (; *options; options++)
-        if (!add_option(n, *options, error)) {
+        if (g_str_has_prefix(*options, "forward=") && !add_forward(n, *options, error)) {
             user_free(&n->backend);
             return NULL;
         }

@@ -39,11 +39,13 @@ struct net_backend {
 /* Makes the back-end that WORDS (NULL-terminated; "user" and its options) describe for CLIENT,
  * attached to M's context.  Returns NULL with ERROR set, which names the option at fault.
  *
- *   user[,forward=tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT]...
+ *   user[,forward=tcp|udp:[ADDRESS]:PORT-[ADDRESS]:PORT]...[,host-loopback=off][,restrict=on]
  *
  * User networking by libslirp, without rights: the guest is 10.0.2.15 (by DHCP), the host 10.0.2.2,
  * the name server 10.0.2.3.  A forward passes connections to a host address (127.0.0.1 when empty)
- * and port on to a guest address (10.0.2.15 when empty) and port. */
+ * and port on to a guest address (10.0.2.15 when empty) and port.  Without host-loopback 10.0.2.2
+ * is no way to the host's 127.0.0.1; restricted, the guest reaches nothing but what forwards bring
+ * in. */
 struct net_backend *net_backend_new(struct machine *m, char *const *words,
                                     const struct net_client *client, GError **error);
 void net_backend_free(struct net_backend *n);

@@ -321,6 +321,39 @@ static void test_udp(gconstpointer buffer_size)
     net_free(n);
 }
 
+/* Whether a datagram of the guest's to 10.0.2.2 comes to a socket on the host's loopback, on a
+ * network of SPEC; what a forward brings in comes in any case.  A frame has had its effect when the
+ * device hands it back. */
+static bool reaches_loopback(const char *options)
+{
+    uint16_t in = free_port(SOCK_DGRAM), port, own;
+    g_autofree char *spec = g_strdup_printf("user,forward=udp::%u-:99%s", in, options);
+    struct net *n = net_new(spec, MERGE, 8, BUFFER_SIZE);
+    struct expected_datagram e = {.socket = bound_socket(SOCK_DGRAM, &port)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(in), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int s = bound_socket(SOCK_DGRAM, &own);
+    arp(n);
+    send_udp(n, 5555, port, "knock", 5);
+    fake_settle(n->d->fake);
+    g_assert_cmpint(sendto(s, "hello", 5, 0, (struct sockaddr *)&to, sizeof(to)), ==, 5);
+    receive_ip(n, 17, 99);
+    g_assert_cmpmem(n->frame + 42, 5, "hello", 5);
+    bool came = datagram_came(&e);
+    close(s);
+    close(e.socket);
+    net_free(n);
+    return came;
+}
+
+static void test_cut_off(void)
+{
+    g_assert_true(reaches_loopback(""));
+    g_assert_true(reaches_loopback(",host-loopback=on,restrict=off"));
+    g_assert_false(reaches_loopback(",host-loopback=off"));
+    g_assert_false(reaches_loopback(",restrict=on"));
+}
+
 static void test_forward_udp(void)
 {
     uint16_t port = free_port(SOCK_DGRAM), own;
@@ -494,6 +527,9 @@ static void test_refused(void)
         "user,forward=tcp::x-:80",
         "user,forward=tcp:example:8080-:80",
         "user,forward=tcp:8.8.8.8:8080-:80",
+        "user,restrict",
+        "user,restrict=yes",
+        "user,host-loopback=",
         "user,mac=02:00:00:00:00",
         "user,mac=02:00:00:00:00:00:00",
         "user,mac=01:00:00:00:00:00",
@@ -538,6 +574,7 @@ int main(int argc, char **argv)
     g_test_add_func("/virtio-net/dhcp", test_dhcp);
     g_test_add_data_func("/virtio-net/udp/whole", GUINT_TO_POINTER(BUFFER_SIZE), test_udp);
     g_test_add_data_func("/virtio-net/udp/merged", GUINT_TO_POINTER(100), test_udp);
+    g_test_add_func("/virtio-net/cut-off", test_cut_off);
     g_test_add_func("/virtio-net/forward/udp", test_forward_udp);
     g_test_add_func("/virtio-net/forward/tcp", test_forward_tcp);
     g_test_add_func("/virtio-net/no-buffers", test_no_buffers);
