@@ -496,6 +496,25 @@ static void test_pm_timer(void)
     fixture_free(f);
 }
 
+/* The timer stands while the machine does, and goes on from there. */
+static void test_pm_timer_paused(void)
+{
+    struct fixture *f = fixture_new("", 0);
+
+    fixture_start(f);
+    struct machine *m = f->machine;
+    machine_pause(m);
+    machine_pause(m); /* nests */
+    uint32_t stood = (uint32_t)space_read(m, SPACE_PIO, 0x608, 4);
+    machine_resume(m);
+    g_usleep(20000);
+    g_assert_cmpuint((uint32_t)space_read(m, SPACE_PIO, 0x608, 4), ==, stood);
+    machine_resume(m);
+    while ((uint32_t)space_read(m, SPACE_PIO, 0x608, 4) == stood)
+        g_usleep(100);
+    fixture_free(f);
+}
+
 /* ---- test device ---- */
 
 static void test_test_device(void)
@@ -563,6 +582,7 @@ int main(int argc, char **argv)
     g_test_add_func("/machine/stops", test_stops);
     g_test_add_func("/machine/pm/events", test_pm);
     g_test_add_func("/machine/pm/timer", test_pm_timer);
+    g_test_add_func("/machine/pm/timer-paused", test_pm_timer_paused);
     g_test_add_func("/machine/test-device", test_test_device);
     g_test_add_func("/machine/random-accesses", test_random_accesses);
     return g_test_run();
