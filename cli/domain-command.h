@@ -7,6 +7,7 @@
 #include "options.h"
 
 #define STATE_RUNNING 1
+#define STATE_PAUSED  3
 #define STATE_SHUTOFF 5
 
 /* What the flags of all of them fill in. */

@@ -202,7 +202,17 @@ static bool stop_one(struct client *c, const struct domain_options *o, const cha
                      struct xdr_domain *d, GError **error)
 {
     struct xdr_reader reply;
+    struct domain_facts facts;
 
+    if (!domain_get_facts(c, d, &facts, error))
+        return false;
+    if (facts.state == STATE_PAUSED && !o->force) {
+        g_set_error(error, CLI_ERROR, 0,
+                    "'%s' is paused and would not notice: resume it by another client, such as "
+                    "virsh, or end it by --force",
+                    name);
+        return false;
+    }
     if (!client_call(c, o->force ? PROCEDURE_DESTROY_FLAGS : PROCEDURE_SHUTDOWN_FLAGS, &reply,
                      error, "du", d, 0u)) {
         g_prefix_error(error, "'%s': ", name);

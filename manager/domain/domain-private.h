@@ -15,7 +15,7 @@
 #include "qmp.h"
 #include "store.h"
 
-#define QMP_TIMEOUT_MS 10000
+#define QMP_TIMEOUT_MS 30000
 
 /* virDomainEventType and its details, as far as they happen here. */
 enum {
@@ -79,6 +79,7 @@ struct domain {
     bool reboot_wanted; /* when it powers off it is to be reset */
     bool destroyed;     /* on our request */
     bool shut_down;     /* it powered off, or its process says it will end */
+    bool quitting;      /* its process was asked to end, and will be killed if it does not */
     bool adopting;      /* it is being found again */
     char *start_fault;  /* why its process is killed while it starts, or NULL */
     guint timer;        /* of its start, of looking for it, of connecting again, of its end */

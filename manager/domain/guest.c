@@ -11,10 +11,11 @@
 
 #include <string.h>
 
-#define LOOK_MS   20
-#define LOOKS_MAX 250
-#define RETRY_MS  1000
-#define KILL_MS   3000
+#define LOOK_MS    20
+#define LOOKS_MAX  250
+#define RETRY_MS   1000
+#define RESTART_MS 1000
+#define KILL_MS    3000
 
 static void guest_ended(void *data);
 static void connect_to_guest(struct domain *d);
@@ -76,7 +77,8 @@ static void forget(struct domain *d, int reason)
     d->id = -1;
     d->state = DOMAIN_SHUTOFF;
     d->reason = reason;
-    d->paused_start = d->reboot_wanted = d->destroyed = d->shut_down = d->adopting = false;
+    d->paused_start = d->reboot_wanted = d->destroyed = d->shut_down = d->quitting = d->adopting =
+        false;
     g_clear_pointer(&d->start_fault, g_free);
     g_clear_pointer(&d->live, definition_free);
 }
@@ -216,7 +218,9 @@ static void on_chardevs(json_t *value, const GError *error, void *data)
         const char *label = json_string_value(json_object_get(chardev, "label"));
         const char *file = json_string_value(json_object_get(chardev, "filename"));
 
-        if (!label || !file || !g_str_has_prefix(file, "pty:"))
+        /* Nothing else is opened on the word of a guest's process. */
+        if (!label || !file || !g_str_has_prefix(file, "pty:/dev/pts/") ||
+            strchr(file + strlen("pty:/dev/pts/"), '/'))
             continue;
         /* The machine's virtio console comes after the serial port's twin, if there is one. */
         if (!strcmp(label, "console0"))
@@ -280,6 +284,8 @@ static void on_closed(const char *why, void *data)
             process_kill(d->process);
         return;
     }
+    if (d->quitting) /* its process ends, or is killed */
+        return;
     /* Most often its process is ending, and this comes a moment before that is seen. */
     g_info("domain '%s': the guest's monitor: %s", d->name, why);
     set_timer(d, RETRY_MS, on_retry);
@@ -420,8 +426,19 @@ void guest_quit(struct domain *d)
         guest_kill(d);
         return;
     }
+    d->quitting = true;
     qmp_command(d->qmp, "quit", NULL, 0, NULL, NULL);
     set_timer(d, KILL_MS, on_quit_timeout);
+}
+
+static gboolean on_restart(gpointer data)
+{
+    struct domain *d = data;
+
+    d->timer = 0;
+    if (!domain_is_active(d))
+        domain_start(d, 0, NULL, NULL);
+    return G_SOURCE_REMOVE;
 }
 
 /* A guest that was up has ended. */
@@ -440,8 +457,9 @@ static void finish(struct domain *d)
     end_start(d, NULL);
     if (d->job && d->job->wait == JOB_UNTIL_ENDED)
         job_done(d->job, NULL);
-    if (restart && !destroyed && !shut_down)
-        domain_start(d, 0, NULL, NULL);
+    /* Not at once: it may crash again and again. */
+    if (restart && !destroyed && !shut_down && !domain_is_active(d))
+        set_timer(d, RESTART_MS, on_restart);
 }
 
 static void guest_ended(void *data)

@@ -141,9 +141,13 @@ static void press_button(struct job *job, bool reboot)
     ask(job, "system_powerdown");
 }
 
+/* A paused guest would not notice; a reboot takes place when it goes on. */
 static void shutdown_run(struct job *job)
 {
-    press_button(job, false);
+    if (job->domain->all && job->domain->state != DOMAIN_RUNNING)
+        job_done(job, manager_error_new(MANAGER_ERROR_OPERATION_INVALID, "domain is not running"));
+    else
+        press_button(job, false);
 }
 
 static void reboot_run(struct job *job)

@@ -182,6 +182,82 @@ static void test_round_trip(void)
     check_round_trip(odd);
 }
 
+/* What virt-install gives: most of it has no effect here and is kept. */
+static const char installed[] =
+    "<domain type=\"kvm\">\n"
+    "  <name>vm1</name>\n"
+    "  <uuid>11111111-2222-3333-4444-555555555509</uuid>\n"
+    "  <metadata>\n"
+    "    <libosinfo:libosinfo xmlns:libosinfo=\"http://libosinfo.org/xmlns/libvirt/domain/1.0\">\n"
+    "      <libosinfo:os id=\"http://debian.org/debian/12\"/>\n"
+    "    </libosinfo:libosinfo>\n"
+    "  </metadata>\n"
+    "  <memory>1048576</memory>\n"
+    "  <currentMemory>1048576</currentMemory>\n"
+    "  <vcpu>2</vcpu>\n"
+    "  <os>\n"
+    "    <type arch=\"x86_64\">hvm</type>\n"
+    "    <kernel>/boot/vmlinuz</kernel>\n"
+    "  </os>\n"
+    "  <features>\n"
+    "    <acpi/>\n"
+    "    <apic/>\n"
+    "    <vmport state=\"off\"/>\n"
+    "  </features>\n"
+    "  <cpu mode=\"host-passthrough\"/>\n"
+    "  <clock offset=\"utc\">\n"
+    "    <timer name=\"rtc\" tickpolicy=\"catchup\"/>\n"
+    "    <timer name=\"hpet\" present=\"no\"/>\n"
+    "  </clock>\n"
+    "  <pm>\n"
+    "    <suspend-to-mem enabled=\"no\"/>\n"
+    "  </pm>\n"
+    "  <devices>\n"
+    "    <disk type=\"file\" device=\"disk\">\n"
+    "      <driver name=\"qemu\" type=\"raw\" discard=\"unmap\"/>\n"
+    "      <source file=\"/var/lib/vm1.img\"/>\n"
+    "      <target dev=\"vda\" bus=\"virtio\"/>\n"
+    "    </disk>\n"
+    "    <controller type=\"usb\" model=\"qemu-xhci\" ports=\"15\"/>\n"
+    "    <controller type=\"pci\" model=\"pcie-root\"/>\n"
+    "    <controller type=\"pci\" model=\"pcie-root-port\"/>\n"
+    "    <interface type=\"user\">\n"
+    "      <mac address=\"52:54:00:f9:f5:72\"/>\n"
+    "      <model type=\"virtio\"/>\n"
+    "    </interface>\n"
+    "    <console type=\"pty\"/>\n"
+    "    <channel type=\"unix\">\n"
+    "      <source mode=\"bind\"/>\n"
+    "      <target type=\"virtio\" name=\"org.qemu.guest_agent.0\"/>\n"
+    "    </channel>\n"
+    "    <input type=\"tablet\" bus=\"usb\"/>\n"
+    "    <graphics type=\"vnc\" port=\"-1\"/>\n"
+    "    <video>\n"
+    "      <model type=\"virtio\"/>\n"
+    "    </video>\n"
+    "    <memballoon model=\"virtio\"/>\n"
+    "    <rng model=\"virtio\">\n"
+    "      <backend model=\"random\">/dev/urandom</backend>\n"
+    "    </rng>\n"
+    "  </devices>\n"
+    "</domain>\n";
+
+static void test_installed(void)
+{
+    struct definition *d = parse(installed);
+
+    check_round_trip(installed);
+    g_ptr_array_add(d->ignored, NULL);
+    g_autofree char *ignored = g_strjoinv(" ", (char **)d->ignored->pdata);
+    g_assert_cmpstr(ignored, ==,
+                    "features/vmport devices/controller devices/controller devices/channel "
+                    "devices/input devices/graphics devices/video devices/memballoon");
+    g_autofree char *text = definition_format(d, true);
+    g_assert_nonnull(strstr(text, "<libosinfo:os id=\"http://debian.org/debian/12\"/>"));
+    g_assert_nonnull(strstr(text, "<timer name='rtc' tickpolicy='catchup'/>"));
+    definition_free(d);
+}
+
 static const char live_devices[] =
     "  <devices>\n"
     "    <emulator>" EMULATOR "</emulator>\n"
@@ -512,6 +588,7 @@ int main(int argc, char **argv)
     g_test_add_func("/definition/complete", test_complete);
     g_test_add_func("/definition/values", test_values);
     g_test_add_func("/definition/round-trip", test_round_trip);
+    g_test_add_func("/definition/installed", test_installed);
     g_test_add_func("/definition/live", test_live);
     g_test_add_func("/definition/ill-formed", test_ill_formed);
     g_test_add_func("/definition/deep", test_deep);

@@ -364,6 +364,8 @@ static void test_paused_start(struct fixture *f, gconstpointer data)
     succeed(&w);
     g_assert_cmpint(state_of(d), ==, DOMAIN_PAUSED);
     check_events(f, "2.0 3.0 ");
+    domain_shutdown(d, 0, on_done, &w);
+    check_failure(&w, 55, "Requested operation is not valid: domain is not running");
     domain_resume(d, on_done, &w);
     succeed(&w);
     check_events(f, "4.0 ");
