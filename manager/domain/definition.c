@@ -426,10 +426,16 @@ static bool take_type(struct definition *d, xmlNode *root, GError **error)
     static const char *const types[] = {"none", "qemu",      "kqemu", "kvm",    "xen",    "lxc",
                                         "uml",  "openvz",    "test",  "vmware", "hyperv", "vbox",
                                         "phyp", "parallels", "bhyve", "vz",     NULL};
-    int type = definition_choice(root, "type", types, NULL, error);
+    g_autofree char *value = xml_attribute(root, "type");
 
-    if (type < 0)
+    /* Other words than for other attributes: libvirtd's. */
+    if (!value) {
+        manager_error_set(error, MANAGER_ERROR_INTERNAL, "missing domain type attribute");
         return false;
+    }
+    int type = find_string(types, value);
+    if (type < 0)
+        return unsupported(error, "invalid domain type %s", value);
     if (type != 1 && type != 3)
         return unsupported(error, "Emulator '%s' does not support virt type '%s'", d->emulator,
                            types[type]);

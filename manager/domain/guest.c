@@ -114,8 +114,8 @@ static void fail_start(struct domain *d, GError *error)
     domain_ref(d);
     bool transient = !d->config;
 
+    /* No event: who started it hears the error, and for others nothing began. */
     forget(d, SHUTOFF_FAILED);
-    domains_tell(d, EVENT_STOPPED, STOPPED_FAILED);
     if (transient)
         domains_remove(d);
     end_start(d, error);

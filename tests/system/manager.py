@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 
 from console import COMMAND_SECONDS, END_SECONDS, SLOWNESS
@@ -193,19 +194,28 @@ class Listener:
         self.process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(self.PROGRAM), daemon.uri()], text=True,
             stdout=subprocess.PIPE)
-        self.names = json.loads(self.process.stdout.readline())
+        # Who waits for an event that does not come reads the end of a killed program.
+        self.timer = threading.Timer(COMMAND_SECONDS, self.process.kill)
+        self.timer.start()
+        self.names = self.read()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
+        self.timer.cancel()
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        assert line, f"the listener ended, or nothing came for {COMMAND_SECONDS:.0f} s"
+        return json.loads(line)
 
     def until(self, name, event):
         """[[domain, event, detail]] up to this EVENT of domain NAME."""
         heard = []
         while not heard or heard[-1][:2] != [name, event]:
-            heard.append(json.loads(self.process.stdout.readline()))
+            heard.append(self.read())
         return heard
