@@ -15,7 +15,7 @@ import time
 import pexpect
 import pytest
 
-from console import BOOT_SECONDS, COMMAND_SECONDS, END_SECONDS
+from console import BANNER, BOOT_SECONDS, COMMAND_SECONDS, END_SECONDS
 from manager import Listener, Trapezed, wait_for
 
 DOMAIN = """<domain type='qemu'>
@@ -87,8 +87,11 @@ def test_debian(manager, define, kernel, initramfs):
         guest.expect(rb"begin\r*\n((?s:.*?))end\r*\n")
         return guest.match.group(1).decode().strip()
 
-    guest.send("\r")
-    guest.expect(rb"[~/] # ", timeout=BOOT_SECONDS)
+    def boot():
+        guest.expect(BANNER, timeout=BOOT_SECONDS)
+        guest.expect(rb"[~/] # ")
+
+    boot()
     ask("dmesg -n 1")
     assert debian.version in ask("uname -r")
     # A counter that stands still while the guest is suspended.
@@ -113,8 +116,7 @@ def test_debian(manager, define, kernel, initramfs):
     pids = manager.guests()
     ask("echo kept >/tmp/file")
     manager.good("reset", "debian")
-    guest.expect(rb"[~/] # ", timeout=BOOT_SECONDS)
-    guest.send("\r")
+    boot()
     assert "kept" not in ask("cat /tmp/file")
     assert manager.guests() == pids
     # By ACPI: the guest itself powers off, and the console ends with it.
