@@ -28,7 +28,7 @@ from conformance_result import FAIL, PASS, SKIP, TIMEOUT, Result
 
 SUITE = "kvm-unit-tests"
 DEFAULT_SECONDS = 90    # the suite's, for entries that say nothing
-PATIENCE = 2            # we interpret, and the host may be busy: this many times the suite's limits
+PATIENCE = 4            # we interpret, and the host may be busy: this many times the suite's limits
 EXPECTED_TIMEOUT = 10   # for what never ends
 DEFAULT_MEMORY = 128    # MiB, QEMU's
 SUCCESS, SKIPPED = 1, 77  # exit statuses: (value << 1) | 1 of what was written to port 0xf4

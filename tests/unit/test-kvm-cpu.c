@@ -218,6 +218,35 @@ static void msrs(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* AMD's first performance counters have no CPUID bit, so its guests touch them without asking: they
+ * are there and count nothing.  Other vendors' guests get #GP. */
+static void amd_counters(const struct kvm_engine *e)
+{
+    static const char *const vendors[] = {"AuthenticAMD", "GenuineIntel"};
+    struct cpuid_table *c = g_new0(struct cpuid_table, 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(vendors) && is_ours(e); i++) {
+        struct test_vm *t = test_vm_new(e, 1, false);
+        c->header.nent = 256;
+        CHECK(test_system(t, KVM_GET_SUPPORTED_CPUID, c), 0);
+        for (unsigned n = 0; n < c->header.nent; n++)
+            if (c->entry[n].function == 0) {
+                memcpy(&c->entry[n].ebx, vendors[i], 4);
+                memcpy(&c->entry[n].edx, vendors[i] + 4, 4);
+                memcpy(&c->entry[n].ecx, vendors[i] + 8, 4);
+            }
+        CHECK(test_vcpu(t, KVM_SET_CPUID2, c), 0);
+        uint64_t data = 5;
+        CHECK(msr(t, KVM_SET_MSRS, 0xc0010000, &data), i == 0);
+        CHECK(msr(t, KVM_GET_MSRS, 0xc0010007, &data), i == 0);
+        g_assert_cmpuint(data, ==, i == 0 ? 0 : 5);
+        CHECK(msr(t, KVM_GET_MSRS, 0xc0010008, &data), 0);
+        test_vm_free(t);
+    }
+    if (!is_ours(e))
+        g_test_skip("Linux shows a host's counters where there are some");
+    g_free(c);
+}
+
 struct msr_list {
     struct kvm_msr_list header;
     uint32_t index[500];
@@ -382,6 +411,7 @@ int main(int argc, char **argv)
         {"set-cpuid", set_cpuid},
         {"guest-cpuid", guest_cpuid_ranges},
         {"msrs", msrs},
+        {"amd-counters", amd_counters},
         {"msr-lists", msr_lists},
         {"user-space-msrs", user_space_msrs},
         {"wall-clock", wall_clock},
