@@ -49,6 +49,21 @@ struct memory {
 
 /* The slot that holds GPA, or NULL. */
 struct slot *memory_slot_at(struct memory *m, uint64_t gpa);
+/* Sets the dirty bit of the page at GPA in SLOT, if it keeps a log. */
+void slot_mark_dirty(struct memory *m, struct slot *slot, struct processor *by, uint64_t gpa);
+static inline bool slot_is_dirty(const struct slot *slot, uint64_t gpa)
+{
+    uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
+    return !slot->dirty || slot->dirty[page / 64] & BIT(page % 64);
+}
+
+void memory_add_processor(struct memory *m, struct processor *p);
+void memory_remove_processor(struct memory *m, struct processor *p);
+/* Sets BITS in the poll word of every processor but EXCEPT (which may be NULL). */
+void memory_poll_others(struct memory *m, struct processor *except, uint32_t bits);
+
+/* ---------------------------------------------------------------- host.c */
+
 /* Asks the kernel for the memory behind the page at GPA.  PRESENT_NOT: the program that made the
  * slot has nothing mapped there, or not so that it can be written, or a file that has become
  * shorter. PRESENT_WAIT: the program is changing its mappings: ask again later. */
@@ -70,18 +85,6 @@ static inline enum present slot_host(struct memory *m, struct slot *slot, uint64
         return PRESENT_YES;
     return slot_make_present(m, slot, gpa, write);
 }
-/* Sets the dirty bit of the page at GPA in SLOT, if it keeps a log. */
-void slot_mark_dirty(struct memory *m, struct slot *slot, struct processor *by, uint64_t gpa);
-static inline bool slot_is_dirty(const struct slot *slot, uint64_t gpa)
-{
-    uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
-    return !slot->dirty || slot->dirty[page / 64] & BIT(page % 64);
-}
-
-void memory_add_processor(struct memory *m, struct processor *p);
-void memory_remove_processor(struct memory *m, struct processor *p);
-/* Sets BITS in the poll word of every processor but EXCEPT (which may be NULL). */
-void memory_poll_others(struct memory *m, struct processor *except, uint32_t bits);
 
 /* ---------------------------------------------------------------- code.c */
 

@@ -3,11 +3,8 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 struct memory *memory_new(void)
 {
@@ -224,107 +221,6 @@ uint8_t *memory_hva(struct memory *m, uint64_t gpa, uint64_t *left)
     }
     pthread_rwlock_unlock(&m->readers);
     return hva;
-}
-
-/* ---- the host's memory behind a slot ---- */
-
-/* Whether an access to the page would go well, and not be SIGSEGV or SIGBUS.  The kernel is made to
- * touch it by two futex calls, which fail with EFAULT instead: one compares the first word with 0,
- * one ORs 0 to it.  Both bring the page in as an access of ours would; neither changes it, and they
- * know of every kind of mapping. */
-static bool readable(uint8_t *page)
-{
-    return syscall(SYS_futex, page, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, page, 0) >= 0 ||
-           errno != EFAULT;
-}
-
-static bool writable(uint8_t *page)
-{
-    uint32_t nobody_waits = 0;
-    return syscall(SYS_futex, &nobody_waits, FUTEX_WAKE_OP_PRIVATE, 0, 0, page,
-                   FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0)) >= 0 ||
-           errno != EFAULT;
-}
-
-enum present slot_make_present(struct memory *m, struct slot *slot, uint64_t gpa, bool write)
-{
-    uint64_t page = (gpa - slot->info.gpa) >> PAGE_BITS;
-    _Atomic uint64_t *word = &slot->present[write][page / 64];
-    uint8_t *at = slot->info.hva + (page << PAGE_BITS);
-    int error = errno;
-    uint64_t sequence = atomic_load(&m->host_sequence);
-    if (atomic_load(&m->host_changes))
-        return PRESENT_WAIT;
-    bool present = write ? writable(at) : readable(at);
-    errno = error;
-    if (present)
-        atomic_fetch_or(word, BIT(page % 64));
-    if (atomic_load(&m->host_sequence) != sequence) {
-        /* What was found may be past already. */
-        atomic_fetch_and(word, ~BIT(page % 64));
-        return PRESENT_WAIT;
-    }
-    return present ? PRESENT_YES : PRESENT_NOT;
-}
-
-/* Forgets what is known of the pages of S that touch [first, last].  True: there are some. */
-static bool slot_forget(struct slot *s, uintptr_t first, uintptr_t last)
-{
-    uintptr_t start = (uintptr_t)s->info.hva, end = start + (s->info.size - 1);
-    if (last < start || first > end)
-        return false;
-    uint64_t from = ((first > start ? first : start) - start) >> PAGE_BITS;
-    uint64_t to = ((last < end ? last : end) - start) >> PAGE_BITS;
-    for (unsigned write = 0; write < ARRAY_SIZE(s->present); write++)
-        for (uint64_t page = from; page <= to; page++) {
-            if (page % 64 == 0 && page + 63 <= to) {
-                atomic_store(&s->present[write][page / 64], 0);
-                page += 63;
-            } else {
-                atomic_fetch_and(&s->present[write][page / 64], ~BIT(page % 64));
-            }
-        }
-    return true;
-}
-
-bool memory_host_begin(struct memory *m, const void *hva, size_t size)
-{
-    uintptr_t first = (uintptr_t)hva, last = first + (size - 1);
-    bool found = false;
-    if (!size || last < first)
-        return false;
-    pthread_mutex_lock(&m->lock);
-    const struct slot_table *t = atomic_load(&m->table);
-    /* First nobody learns anything new, then what is known is forgotten. */
-    atomic_fetch_add(&m->host_changes, 1);
-    atomic_fetch_add(&m->host_sequence, 1);
-    for (unsigned i = 0; i < t->count; i++)
-        found |= slot_forget(t->slot[i], first, last);
-    if (!found)
-        atomic_fetch_sub(&m->host_changes, 1);
-    pthread_mutex_unlock(&m->lock);
-    if (!found)
-        return false;
-    memory_synchronize(m);
-    pthread_rwlock_wrlock(&m->readers);
-    pthread_rwlock_unlock(&m->readers);
-    return true;
-}
-
-void memory_host_end(struct memory *m)
-{
-    atomic_fetch_add(&m->host_sequence, 1);
-    atomic_fetch_sub(&m->host_changes, 1);
-}
-
-int memory_populate(struct memory *m, uint64_t gpa)
-{
-    pthread_rwlock_rdlock(&m->readers);
-    struct slot *s = memory_slot_at(m, gpa);
-    uint8_t *hva;
-    int r = !s ? -ENOENT : slot_host(m, s, gpa, false, &hva) == PRESENT_YES ? 0 : -EFAULT;
-    pthread_rwlock_unlock(&m->readers);
-    return r;
 }
 
 /* ---- copies and reports ---- */
