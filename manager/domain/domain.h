@@ -153,7 +153,7 @@ struct domain_disk_stats {
     uint64_t allocation, capacity, physical; /* bytes */
 };
 struct domain_net_stats {
-    char name[32];
+    char name[32]; /* on the host; empty: it has none there, and nothing is counted */
     uint64_t rx_bytes, rx_packets, rx_errors, rx_dropped;
     uint64_t tx_bytes, tx_packets, tx_errors, tx_dropped;
 };

@@ -148,14 +148,10 @@ static void add_disks(struct domain_stats *stats, const struct definition *defin
     }
 }
 
+/* An interface of type user has neither a name on the host nor counters. */
 static void add_nets(struct domain_stats *stats, const struct definition *definition)
 {
-    for (guint i = 0; i < definition->nets->len; i++) {
-        struct domain_net_stats s = {0};
-
-        g_snprintf(s.name, sizeof s.name, "net%u", i);
-        g_array_append_val(stats->nets, s);
-    }
+    g_array_set_size(stats->nets, definition->nets->len);
 }
 
 static void gather(struct domain *d, struct domain_stats *stats)

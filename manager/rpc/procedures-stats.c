@@ -100,6 +100,8 @@ static void put_nets(struct parameters *to, const struct domain_stats *s)
         const struct domain_net_stats *n = &g_array_index(s->nets, struct domain_net_stats, i);
         g_autofree char *name = g_strdup_printf("net.%u.name", i);
 
+        if (!*n->name)
+            continue;
         put_string(to, name, n->name);
         put_element(to, "net", i, "rx.bytes", n->rx_bytes);
         put_element(to, "net", i, "rx.pkts", n->rx_packets);
@@ -402,7 +404,7 @@ static bool answer_interface(struct call *call, const struct domain_stats *s, GE
         const uint64_t numbers[] = {n->rx_bytes, n->rx_packets, n->rx_errors, n->rx_dropped,
                                     n->tx_bytes, n->tx_packets, n->tx_errors, n->tx_dropped};
 
-        if (strcmp(n->name, name))
+        if (!*n->name || strcmp(n->name, name))
             continue;
         for (unsigned k = 0; k < G_N_ELEMENTS(numbers); k++)
             xdr_put_u64(&call->reply, numbers[k]);

@@ -9,6 +9,7 @@ import pytest
 
 from console import BOOT_SECONDS, COMMAND_SECONDS
 from manager import Trapezed
+from test_manager_kill import describe, kernel_image
 
 PROMPT = "/ # "
 
@@ -141,3 +142,19 @@ def test_guest(trapeze, daemon, good, bad, linux):
     assert "'web' is paused" in bad("stop", "web")
     assert good("stop", "--force", "web") == "domain 'web' is off\n"
     assert not daemon.guests()
+
+
+def test_deaf_guest(daemon, good, bad):
+    """A guest without a driver for the power button."""
+    kernel = daemon.folder / "kernel"
+    kernel.write_bytes(kernel_image())
+    good("define", daemon.write("deaf.xml", describe("deaf", kernel)))
+    good("start", "deaf")
+    assert "'deaf' was asked to shut down and has not within 1 s" in bad("stop", "deaf",
+                                                                       "--timeout", "1")
+    assert good("stop", "deaf", "--timeout", "0") == "domain 'deaf' is shutting down\n"
+    assert good("undefine", "deaf") == ("domain 'deaf' is not defined any more, and is forgotten "
+                                        "when it is off\n")
+    assert json.loads(good("info", "deaf", "--json"))["persistent"] is False
+    assert good("stop", "--force", "deaf") == "domain 'deaf' is off\n"
+    assert json.loads(good("list", "--json")) == []

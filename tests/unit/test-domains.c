@@ -747,6 +747,7 @@ static void on_stats(struct domain *d, const struct domain_stats *stats, const G
     g_assert_cmpuint(disk->write_requests, ==, domain_is_active(d) ? 2 : 0);
     g_assert_cmpuint(stats->vcpus->len, ==, domain_is_active(d) ? 1 : 0);
     g_assert_cmpuint(stats->nets->len, ==, 1);
+    g_assert_cmpstr(g_array_index(stats->nets, struct domain_net_stats, 0).name, ==, "");
     g_assert_cmpuint(stats->rss > 0, ==, domain_is_active(d));
     *(bool *)data = true;
 }
