@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""make bench: the software engine's speed beside QEMU TCG's, in the same run on the same host."""
+"""make bench: the software engine's speed beside QEMU TCG's, and the manager beside libvirtd, in the same
+run on the same host."""
 import argparse
 import math
 import os
@@ -16,6 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "demo"))
 from guest import GuestError, build_initramfs, fetch_kernel  # noqa: E402
+from manager import bench_manager  # noqa: E402  (bench/manager.py)
 
 WORKLOADS = ["integer", "sort", "crc", "chase", "calls", "memory", "floating", "sieve"]
 
@@ -214,6 +216,7 @@ def options():
     parser.add_argument("--qemu", default="qemu-system-x86_64")
     parser.add_argument("--runs", type=int, default=3, help="of each; the median counts")
     parser.add_argument("--no-boot", action="store_true", help="without Debian's kernel")
+    parser.add_argument("--no-manager", action="store_true", help="without the manager and libvirtd")
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD",
                         help=f"only these of {', '.join(WORKLOADS)}")
     args = parser.parse_args()
@@ -233,6 +236,9 @@ def main():
         ratio = bench_workloads(args, folder)
         if not args.no_boot:
             bench_boot(args, folder)
+        if not args.no_manager:
+            say("a thousand defined domains with trapezed and with libvirtd ...")
+            bench_manager(args, folder)
     if ratio < FLOOR:
         print(f"bench: {ratio:.3f} of TCG's speed is below the floor of {FLOOR}")
         return 1

@@ -2,14 +2,12 @@
 """trapezed with libvirt's own clients: consoles, events, restarts, other programs that drive it, and
 clients that mean no good.  The guests are small images of tests/system/images, but for one Debian."""
 import os
-import random
 import re
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import threading
 import time
 
 import pexpect
@@ -300,63 +298,6 @@ def test_guest_ends_while_manager_is_away(manager, define):
     assert manager.state("mortal") == "shut off"
     manager.good("start", "mortal")
     assert manager.state("mortal") == "running"
-
-
-def hurry(manager, stop):
-    """Redefines and defines domains until told to stop; {name: {descriptions tried}}."""
-    tried = {}
-    n = 0
-    while not stop.is_set():
-        n += 1
-        name = f"changing{n % 5}"
-        text = DOMAIN.format(name=name, words=f"version{n}", memory=32, vcpus=1, kernel="/kernel",
-                             initrd="", devices="")
-        tried.setdefault(name, []).append(n)
-        manager.virsh("define", manager.write("changing.xml", text))
-    return tried
-
-
-@pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.long)])
-def test_kill(manager, define, times):
-    """`kill -9` at random moments, while guests run and definitions change: guests run on and are
-    found again, no definition is lost or half written."""
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    moment = random.Random(seed)
-    define("runs", "echo")
-    define("waits", "echo")
-    manager.good("start", "runs")
-    manager.good("start", "waits")
-    manager.good("suspend", "waits")
-    pids = manager.guests()
-    fixed = {name: manager.good("dumpxml", "--inactive", name) for name in ("runs", "waits")}
-    known = set(fixed)
-    for _ in range(times):
-        stop = threading.Event()
-        tried = {}
-        worker = threading.Thread(target=lambda: tried.update(hurry(manager, stop)))
-        worker.start()
-        time.sleep(moment.uniform(0, 0.6))
-        manager.process.kill()
-        manager.process.wait()
-        stop.set()
-        worker.join()
-        manager.start()
-        assert manager.guests() == pids
-        assert (manager.state("runs"), manager.state("waits")) == ("running", "paused")
-        names = set(manager.good("list", "--all", "--name").split())
-        assert known <= names, f"lost: {known - names}"
-        assert names <= known | set(tried)
-        known = names
-        for name in names - set(fixed):
-            text = manager.good("dumpxml", name)
-            assert re.search(r"<cmdline>version\d+</cmdline>", text), text
-        for name, text in fixed.items():
-            assert manager.good("dumpxml", "--inactive", name) == text
-    child = console(manager, "runs")
-    child.send(b"alive")
-    child.expect(b"alive")
-    leave(child)
 
 
 # ---- clients that mean no good ----
