@@ -202,6 +202,16 @@ def lz4_block(data):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("translator", ["off", "on"])
+def test_five_level_paging(start, linux, translator):
+    guest = start(*linux(), "--engine", "software", "--cpu", "trapeze-v1,+la57", "--translator",
+                  translator).shell()
+    assert "57 bits virtual" in guest.run("grep -m1 'address sizes' /proc/cpuinfo")
+    guest.send(b"poweroff -f\n")
+    assert guest.wait() == 0
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("memory,floor", [("96M", 40 << 10), ("1G", 900 << 10), ("3G", 2800 << 10),
                                           ("5G", 4700 << 10)])
 def test_memory(start, linux, memory, floor):
