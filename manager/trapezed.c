@@ -199,8 +199,11 @@ static bool choose_folders(struct daemon *d, GError **error)
 static bool take_lock(struct daemon *d, GError **error)
 {
     g_autofree char *path = g_build_filename(d->run_dir, "trapezed.pid", NULL);
+    g_autofree char *above = g_path_get_dirname(d->run_dir);
 
-    if (g_mkdir_with_parents(d->run_dir, 0700) < 0)
+    /* Beside it stands the read-only socket, which everybody must reach. */
+    if (g_mkdir_with_parents(above, d->context.session ? 0700 : 0755) < 0 ||
+        g_mkdir_with_parents(d->run_dir, 0700) < 0)
         return usage_error(error, "cannot make the folder %s: %s", d->run_dir, g_strerror(errno));
     d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (d->lock < 0)

@@ -7,15 +7,20 @@
 #define AFFECT_LIVE    1u /* virDomainModificationImpact */
 #define VCPU_MAXIMUM   4u /* virDomainVcpuFlags */
 #define MEMORY_MAXIMUM 4u /* virDomainMemoryModFlags */
+#define XML_SECURE     1u /* virDomainXMLFlags: with passwords */
 #define JOB_NUMBERS    11 /* of virDomainJobInfo */
 #define VCPU_MAPS_MAX  (1 << 20)
 
 bool get_xml(struct call *call, GError **error)
 {
     uint32_t flags = call->arguments.v[1].u;
-    g_autofree char *xml = NULL;
 
-    xml = domain_xml(call->domain, flags, error);
+    if (flags & XML_SECURE && call->client->read_only) {
+        manager_error_set(error, MANAGER_ERROR_OPERATION_DENIED, "%s with secure flag",
+                          call->row->name);
+        return false;
+    }
+    g_autofree char *xml = domain_xml(call->domain, flags, error);
     if (xml)
         xdr_put_string(&call->reply, xml);
     return xml;

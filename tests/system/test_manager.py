@@ -403,7 +403,15 @@ def test_read_only(manager, define):
     client.sendall(frame(11, 2, struct.pack(">I", 4) + b"<a/>"))
     assert b"read only access prevents virDomainDefineXML" in client.recv(4096)
     client.close()
-    assert (manager.socket.stat().st_mode & 0o777) == 0o600
+    # Whoever is not root may look, and cannot open the other socket.
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for read_only, status in ((True, 0), (False, 1)):
+        done = subprocess.run([*user, *manager.command("list", "--all", "--name",
+                                                       read_only=read_only)],
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=COMMAND_SECONDS, check=False)
+        assert done.returncode == status, done.stderr
+    assert "Permission denied" in done.stderr
 
 
 # ---- the program ----

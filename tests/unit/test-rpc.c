@@ -451,6 +451,14 @@ static void test_read_only(void)
     f = connect_client(false);
     expect(f, CALL(f, 1, "Su", "qemu:///system", 1), FRAME_OK, NULL);
     expect_error(f, CALL(f, 11, "s", XML("web")), 29, "read only access");
+    domain_unref(domains_define(f->context.domains, XML("web"), 0, NULL));
+    struct xdr_reader r;
+    struct xdr_domain d;
+    expect(f, CALL(f, 23, "s", "web"), FRAME_OK, &r);
+    get_domain(&r, &d);
+    expect(f, CALL(f, 14, "du", &d, 2), FRAME_OK, NULL);
+    expect_error(f, CALL(f, 14, "du", &d, 1), 29, "virDomainGetXMLDesc with secure flag");
+    xdr_domain_clear(&d);
     disconnect(f);
 }
 
