@@ -159,6 +159,8 @@ static bool check_config(const struct machine_config *c, GError **error)
         wrong = "--memory: give at most 448G";
     else if (c->cpus < 1 || c->cpus > MACHINE_CPUS_MAX)
         wrong = "--cpus: give 1 to 255";
+    else if (c->paused && !c->qmp->len && !c->gdb)
+        wrong = "--paused: nobody could start the guest; give --qmp or --gdb, too";
     if (wrong)
         g_set_error_literal(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG, wrong);
     return !wrong;

@@ -107,6 +107,7 @@ BAD_RUNS = {
                              ["--gdb", "{port}", "in use"]),
     "debugger socket over a file": (["--kernel", "{kernel}", "--gdb", "unix:{text}"],
                                     ["--gdb", "{text}"]),
+    "nobody to start it": (["--kernel", "{kernel}", "--paused"], ["--paused", "--qmp", "--gdb"]),
     "bad UUID": (["--kernel", "{kernel}", "--uuid", "17"], ["--uuid", "17"]),
     "empty name": (["--kernel", "{kernel}", "--name", ""], ["--name"]),
     "pidfile in no folder": (["--kernel", "{kernel}", "--pidfile", "{missing}/pid"],
