@@ -488,6 +488,7 @@ static bool take(struct definition *d, const char *emulator, unsigned flags, GEr
                           root->name);
         return false;
     }
+    xml_drop_text(root);
     xmlNode *devices = xml_make_child(root, "devices");
     if ((flags & DEFINITION_VALIDATE && !validate(root, error)) || !take_name(d, root, error) ||
         !take_emulator(d, devices, emulator, flags, error) || !take_type(d, root, error) ||
@@ -500,6 +501,7 @@ static bool take(struct definition *d, const char *emulator, unsigned flags, GEr
     if (!(flags & DEFINITION_LIVE))
         xml_remove_attribute(root, "id");
     note_unknown(d, root);
+    xml_drop_text(root); /* of elements that were empty but for it */
     xml_sort_children(root, domain_order);
     return true;
 }

@@ -352,6 +352,29 @@ void xml_remove(xmlNode *node)
     xmlFreeNode(node);
 }
 
+static bool has_elements(const xmlNode *node)
+{
+    for (const xmlNode *child = node->children; child; child = child->next)
+        if (child->type == XML_ELEMENT_NODE)
+            return true;
+    return false;
+}
+
+void xml_drop_text(xmlNode *node)
+{
+    bool drop = has_elements(node);
+
+    if (node->ns || is_element(node, "metadata"))
+        return;
+    for (xmlNode *child = node->children, *next; child; child = next) {
+        next = child->next;
+        if (child->type == XML_ELEMENT_NODE)
+            xml_drop_text(child);
+        else if (drop)
+            xml_remove(child);
+    }
+}
+
 static unsigned rank(const xmlNode *node, const char *const *order)
 {
     unsigned i = 0;

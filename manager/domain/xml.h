@@ -47,6 +47,9 @@ xmlNode *xml_add_child(xmlNode *node, const char *name);
 /* Removes NODE (NULL is allowed). */
 void xml_remove(xmlNode *node);
 
+/* Removes text that stands beside child elements, in NODE and below it: of an XML that has no mixed
+ * content it is no part.  `metadata` and elements with a namespace are left alone. */
+void xml_drop_text(xmlNode *node);
 /* Puts the child elements of NODE in the order of the NULL-terminated ORDER; those that are not in
  * it come last, as they were. */
 void xml_sort_children(xmlNode *node, const char *const *order);

@@ -180,6 +180,15 @@ static void test_round_trip(void)
     check_round_trip(serial);
     check_round_trip(virtio);
     check_round_trip(odd);
+
+    /* Text that is in no place is dropped. */
+    g_autofree char *stray = domain("x<clock>y</clock>z<devices>u</devices>v");
+    struct definition *d = parse(stray);
+    g_autofree char *text = definition_format(d, true);
+    g_assert_nonnull(strstr(text, "  <clock offset='utc'>y</clock>\n  <on_poweroff>"));
+    g_assert_nonnull(strstr(text, "  <devices>\n    <emulator>"));
+    check_round_trip(stray);
+    definition_free(d);
 }
 
 /* What virt-install gives: most of it has no effect here and is kept. */
