@@ -186,7 +186,7 @@ struct processor_msrs {
 };
 
 #define TLB_ENTRIES  256
-#define JUMP_ENTRIES 2048
+#define JUMP_ENTRIES 4096
 #define TLB_SETS     8
 /* TLB_SLOW never holds read or write tags, so that every data access takes the slow path: used
  * while alignment checks or data breakpoints are in force. */
@@ -211,7 +211,8 @@ struct tlb {
     struct tlb_entry entry[TLB_ENTRIES];
     uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
     struct jump_entry jump[JUMP_ENTRIES];
-    bool filled; /* something was inserted since it was last emptied */
+    bool filled;      /* something was inserted since it was last emptied */
+    bool jumps_local; /* jump entries for pages that are not global may be there */
 };
 struct tlb_set {
     uint64_t key;  /* PCID, or TLB_KEY_NONE */

@@ -167,11 +167,10 @@ static inline bool code_block_valid(const struct code_block *b)
     return b->generation == atomic_load_explicit(&b->page->generation, memory_order_acquire);
 }
 
+/* Translated code makes the same index. */
 static inline unsigned jump_index(uint64_t linear)
 {
-    /* All entries of one page stand together, so that INVLPG can drop them. */
-    return (unsigned)(((linear >> PAGE_BITS) % (JUMP_ENTRIES / 64)) * 64 +
-                      ((linear ^ (linear >> 6)) & 63));
+    return (unsigned)((linear ^ linear >> PAGE_BITS) & (JUMP_ENTRIES - 1));
 }
 
 /* ---------------------------------------------------------------- run.c */

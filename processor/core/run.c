@@ -276,6 +276,8 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
                 continue;
             struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
             *j = (struct jump_entry){linear, b};
+            if (!(p->tlb->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL))
+                p->tlb->jumps_local = true;
             p->tlb->filled = true;
             return b;
         }

@@ -10,17 +10,11 @@ static uint64_t dead_tag(unsigned index)
     return (uint64_t)(index ^ 1) << PAGE_BITS;
 }
 
-/* The address an empty jump entry has: that of its neighbour. */
-static uint64_t dead_jump(unsigned index)
-{
-    index ^= 1;
-    return (uint64_t)(index / 64) << PAGE_BITS | index % 64;
-}
-
 void jumps_empty(struct tlb *t, unsigned first, unsigned count)
 {
+    _Static_assert(JUMP_ENTRIES <= PAGE_BYTES, "an index is an address of that index");
     for (unsigned i = first; i < first + count; i++)
-        t->jump[i] = (struct jump_entry){dead_jump(i), NULL};
+        t->jump[i] = (struct jump_entry){i ^ 1, NULL};
 }
 
 static void entry_drop(struct tlb *t, unsigned index)
@@ -30,9 +24,13 @@ static void entry_drop(struct tlb *t, unsigned index)
     t->flags[index] = 0;
 }
 
-static void jumps_drop_page(struct tlb *t, uint64_t linear)
+/* Empties the jump entries whose addresses differ from LINEAR only in the low BITS bits. */
+static void jumps_drop(struct tlb *t, uint64_t linear, unsigned bits)
 {
-    jumps_empty(t, jump_index(linear) & ~63u, 64);
+    for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
+        if ((t->jump[i].linear ^ linear) >> bits == 0)
+            jumps_empty(t, i, 1);
+    }
 }
 
 static void tlb_empty(struct tlb *t)
@@ -41,6 +39,7 @@ static void tlb_empty(struct tlb *t)
         entry_drop(t, i);
     jumps_empty(t, 0, JUMP_ENTRIES);
     t->filled = false;
+    t->jumps_local = false;
 }
 
 static void set_empty(struct tlb_set *s)
@@ -62,7 +61,10 @@ static void set_drop_non_global(struct tlb_set *s)
             if (!(t->flags[i] & TLB_FLAG_GLOBAL))
                 entry_drop(t, i);
         }
-        jumps_empty(t, 0, JUMP_ENTRIES);
+        /* A kernel's contexts have none but global pages as a rule, and keep them all. */
+        if (t->jumps_local)
+            jumps_empty(t, 0, JUMP_ENTRIES);
+        t->jumps_local = false;
     }
 }
 
@@ -208,21 +210,15 @@ void tlb_load_cr3(struct processor *p, uint64_t value, bool keep)
 static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
 {
     unsigned index = (linear >> PAGE_BITS) & (TLB_ENTRIES - 1);
-    uint64_t page = linear & ~PAGE_OFFSET_MASK;
     for (unsigned c = 0; c < TLB_CLASSES; c++) {
         struct tlb *t = &s->class[c];
         if (!t->filled)
             continue;
-        if (globals || !(t->flags[index] & TLB_FLAG_GLOBAL)) {
+        if (globals || !(t->flags[index] & TLB_FLAG_GLOBAL))
             entry_drop(t, index);
-            jumps_drop_page(t, page);
-        }
+        jumps_drop(t, linear, s->large ? 30 : PAGE_BITS);
         if (!s->large)
             continue;
-        for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
-            if ((t->jump[i].linear ^ linear) >> 30 == 0)
-                jumps_empty(t, i, 1);
-        }
         /* Fragments of one large page stand in many entries; its size was not kept, so take the
          * largest there is. */
         for (unsigned i = 0; i < TLB_ENTRIES; i++) {

@@ -97,22 +97,19 @@ bool lower_leave(struct lowering *l)
 /* ---------------------------------------------------------------- to another page */
 
 /* Finds the jump cache's entry for the linear address in T0: T1 points to it, ZF tells whether it
- * is that address's.  T0 is kept, also in the frame. */
+ * is that address's. */
 static void look_up(struct lowering *l)
 {
     _Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled here");
     struct emitter *e = &l->e;
-    int32_t jump = offsetof(struct tlb, jump);
-    emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
-    EMIT(e, 0x41, 0x89, 0xeb);                         /* mov T1d, T0d */
-    EMIT(e, 0x41, 0x83, 0xe3, 63);                     /* and T1d, 63 */
-    EMIT(e, 0xc1, 0xed, 6);                            /* shr T0d, 6 */
-    EMIT(e, 0x41, 0x31, 0xeb);                         /* xor T1d, T0d */
+    EMIT(e, 0x41, 0x89, 0xeb);            /* mov T1d, T0d */
+    EMIT(e, 0x41, 0xc1, 0xeb, PAGE_BITS); /* shr T1d, PAGE_BITS */
+    EMIT(e, 0x41, 0x31, 0xeb);            /* xor T1d, T0d */
     emit_alu_constant(e, ALU_AND, T1, JUMP_ENTRIES - 1);
-    EMIT(e, 0x41, 0xc1, 0xe3, 4);                      /* shl T1d, 4 */
+    EMIT(e, 0x41, 0xc1, 0xe3, 4); /* shl T1d, 4 */
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_TLB));
-    emit_load(e, T0, HOST_RSP, FRAME(FRAME_TARGET));
-    emit_alu_load(e, ALU_CMP, T0, T1, jump + (int32_t)offsetof(struct jump_entry, linear));
+    emit_alu_load(e, ALU_CMP, T0, T1,
+                  (int32_t)(offsetof(struct tlb, jump) + offsetof(struct jump_entry, linear)));
 }
 
 /* The entry's block into T1. */
@@ -305,6 +302,7 @@ bool lower_call_indirect(struct lowering *l)
     lower_late(l, LATE_CALL, emit_jump_if(e, CC_NZ, NULL), lower_site(l));
     load_block(l);
     emit_store(e, HOST_RSP, FRAME(FRAME_BLOCK), T1);
+    emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     push_return(l);
     lower_count(l, l->n + 1, false);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_TARGET));

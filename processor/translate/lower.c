@@ -182,7 +182,7 @@ uint32_t lower_site(struct lowering *l)
         .block = l->b,
         .live = l->live,
         .index = (uint16_t)l->n,
-        .ends = l->i->attr->traits & (TRAIT_BRANCH | TRAIT_ENDS_BLOCK),
+        .ends = l->i->attr->traits & TRAIT_BRANCH || l->i->attr->class == CLASS_INVALID,
     };
     return site;
 }
@@ -360,7 +360,7 @@ void lower_block(struct processor *p, struct code_block *b)
     uint64_t traits = last->attr->traits;
     bool conditional = traits & TRAIT_COND && traits & TRAIT_BRANCH;
     if (last->attr->class != CLASS_INVALID &&
-        (conditional || !(traits & (TRAIT_BRANCH | TRAIT_ENDS_BLOCK)))) {
+        (conditional || !(traits & TRAIT_BRANCH))) {
         l.n = b->count - 1u;
         l.i = last;
         lower_go(&l, b->count, b->offset + b->bytes);
