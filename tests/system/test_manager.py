@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """trapezed with libvirt's own clients: consoles, events, restarts, other programs that drive it, and
 clients that mean no good.  The guests are small images of tests/system/images, but for one Debian."""
+import contextlib
 import os
 import re
 import shutil
@@ -345,7 +346,8 @@ def test_few_descriptors(manager):
     assert len(opened.recv(4096)) == 28
     clients = [attach(manager) for _ in range(60)]
     for client in clients:
-        client.sendall(OPEN)
+        with contextlib.suppress(ConnectionError):  # some had to make room for later ones
+            client.sendall(OPEN)
     opened.sendall(frame(3, 2))
     assert b"QEMU" in opened.recv(4096)
     for client in clients:
