@@ -12,12 +12,13 @@ import itertools
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
 import conformance_capabilities
 import conformance_selftests
-from conformance_result import OUTCOMES, PASS
+from conformance_result import OUTCOMES, PASS, Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs/conformance.md"
@@ -86,7 +87,7 @@ def counts_table(results):
 def remark(result):
     """What the document says beside an outcome."""
     if not result.expected:
-        return f"**not as expected**: {result.detail}"
+        return UNEXPECTED + result.detail
     if result.outcome == PASS or not result.detail or result.detail == result.reason:
         return result.reason
     return f"{result.reason} (it says: {result.detail})" if len(result.detail) < 120 else result.reason
@@ -99,6 +100,30 @@ def document(args, results):
         lines += ["", f"## {suite}: {group}", "",
                   *table(["test", "result", ""], [[r.name, r.outcome, remark(r)] for r in rows])]
     return "\n".join(lines) + "\n"
+
+
+UNEXPECTED = "**not as expected**: "
+
+
+def read_document():
+    """The results that the document holds, for those that are not run again."""
+    results, heading = [], None
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line[3:].split(": ", 1)
+        cells = [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if heading and len(heading) == 2 and len(cells) == 3 and cells[1] in OUTCOMES:
+            name, outcome, told = cells
+            expected = not told.startswith(UNEXPECTED)
+            results.append(Result(*heading, name, outcome, expected, told if expected else "",
+                                  "" if expected else told[len(UNEXPECTED):]))
+    return results
+
+
+def replaced(results, again):
+    """RESULTS with those of AGAIN in the place of the same tests."""
+    new = {(r.suite, r.group, r.name): r for r in again}
+    return [new.get((r.suite, r.group, r.name), r) for r in results]
 
 
 # ---------------------------------------------------------------- the run
@@ -114,6 +139,17 @@ def run_suites(args):
     return results
 
 
+def run_again(args):
+    """Runs the tests named by --again, and puts their results where the document has others."""
+    results = []
+    if any(t.title in args.again for t in conformance_selftests.TESTS):
+        results += conformance_selftests.run(args.build, progress, jobs=1, titles=args.again)
+    if args.kut:
+        kut = importlib.import_module("conformance_kut")
+        results += kut.run(args.build, args.kut, progress, args.again)
+    return replaced(read_document(), results)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,10 +158,12 @@ def main():
                         help="prebuilt images of kvm-unit-tests")
     parser.add_argument("--only", nargs="+", default=(), metavar="NAME",
                         help="selftests whose name contains one of these; writes no document")
+    parser.add_argument("--again", nargs="+", default=(), metavar="TEST",
+                        help="runs these again, on a quiet machine say, and corrects the document")
     parser.add_argument("--jobs", type=int, help="tests at a time (the number of processors)")
     args = parser.parse_args()
     try:
-        results = run_suites(args)
+        results = run_again(args) if args.again else run_suites(args)
     except (conformance_selftests.SelftestError, conformance_selftests.guest.GuestError) as error:
         sys.exit(f"conformance: {error}")
     if not args.only:

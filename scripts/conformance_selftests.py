@@ -271,10 +271,12 @@ def run_one(build, folder, test):
     return Result(SUITE, TIERS[test.tier], test.title, outcome, expected, reason, detail, seconds)
 
 
-def run(build, progress, only=(), jobs=None):
-    """Runs TESTS (those whose name contains one of ONLY, if any): a list of Result in TESTS' order."""
+def run(build, progress, only=(), jobs=None, titles=()):
+    """Runs TESTS (those whose name contains one of ONLY, or is one of TITLES, if any are given): a list
+    of Result in TESTS' order."""
     folder = programs(progress)
-    wanted = [t for t in TESTS if not only or any(o in t.name for o in only)]
+    wanted = [t for t in TESTS if (not only or any(o in t.name for o in only)) and
+              (not titles or t.title in titles)]
     results = {}
 
     def done(test, result):
