@@ -4,7 +4,6 @@ clients that mean no good.  The guests are small images of tests/system/images, 
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -455,8 +454,6 @@ def test_timeout(build):
         assert not daemon.socket.exists()
 
 
-@pytest.mark.skipif(not shutil.which("systemd-socket-activate"),
-                    reason="systemd-socket-activate is systemd's")
 def test_socket_activation(build):
     daemon = Trapezed(build)
     (daemon.folder / "sockets").mkdir()
