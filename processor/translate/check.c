@@ -192,6 +192,18 @@ static void disturb(struct processor *p)
         t->full = true;
 }
 
+/* Flags that have defined values after the first COUNT instructions of B: what an instruction
+ * leaves undefined, host and interpreter may leave differently. */
+static uint32_t defined_flags(const struct code_block *b, uint64_t count)
+{
+    uint32_t defined = FLAGS_STATUS;
+    for (unsigned n = 0; n < count && n < b->count; n++) {
+        const struct insn_attr *a = b->insn[n].attr;
+        defined = (defined & ~(uint32_t)a->flags_undefined) | (a->flags_written & FLAGS_STATUS);
+    }
+    return defined;
+}
+
 bool checker_run(struct processor *p, struct code_block *b)
 {
     struct translator *t = p->translator;
@@ -215,6 +227,7 @@ bool checker_run(struct processor *p, struct code_block *b)
         return true;
     take(p, &ours);
     p->icount -= count;
+    c->live &= defined_flags(b, count);
     undo_stores(c);
     put_back(p, &before);
     run_instructions(p, count);
