@@ -110,10 +110,10 @@ def test_debian(manager, define, kernel, initramfs):
     assert int(guest.match.group(1)) <= last + 10
     guest.send("\x03")
     guest.expect(rb"[~/] # ")
-    # A reboot: the same process, a new kernel.
+    # A reboot by ACPI: the guest itself shuts down; the same process, a new kernel.
     pids = manager.guests()
     ask("echo kept >/tmp/file")
-    manager.good("reset", "debian")
+    manager.good("reboot", "debian", "--mode", "acpi")
     boot()
     assert "kept" not in ask("cat /tmp/file")
     assert manager.guests() == pids
