@@ -148,7 +148,7 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
 {
     struct emitter *e = &l->e;
     bool backward = target <= l->i->offset;
-    bool live = lower_live_at(l, target, 0);
+    uint16_t live = lower_live_at(l, target, 0);
     uint8_t *stop = NULL;
     lower_count(l, count, live);
     if (backward) {
@@ -169,7 +169,7 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
     s->target = (uint16_t)target;
-    s->live = live ? FLAGS_STATUS : 0;
+    s->live = live;
     /* At first the jump leads behind itself, to where the run loop is asked. */
     bool self = target == l->b->offset && !l->t->check;
     s->jump = emit_jump(e, self ? l->direct : NULL);
