@@ -12,12 +12,16 @@ bool core_error(GError **error, struct machine *m, const char *request, long res
 void machine_stop_error(struct machine *m, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* ---- machine.c ---- */
-/* Loads the guest image and puts the first vCPU at its entry. */
+/* Puts the first vCPU, in its power-on state, where the guest begins, loading the guest image; or,
+ * after S3, where it goes on. */
 bool core_boot(struct machine *m, GError **error);
+bool core_boot_awake(struct machine *m, GError **error);
 
 /* ---- lifecycle.c ---- */
 /* Ends the vCPUs' threads. */
 void core_end_vcpus(struct machine *m);
+/* What machine_wake sets off, on the main context; destroyed and unreferenced by the caller. */
+GSource *core_wake_source(struct machine *m);
 
 /* ---- memory.c ---- */
 bool ram_setup(struct machine *m, GError **error);

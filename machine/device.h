@@ -117,6 +117,7 @@ void ioeventfd_remove(struct machine *m, enum space_kind kind, uint64_t address,
 enum stop_reason {
     STOP_POWEROFF, /* the guest powered off */
     STOP_RESET,    /* the guest asked for a reset */
+    STOP_SLEEP,    /* the guest went to sleep, in S3 */
     STOP_DEBUG_EXIT,
     STOP_QUIT,          /* the user left by a key */
     STOP_SIGNAL,        /* a signal to the process */
@@ -124,8 +125,10 @@ enum stop_reason {
     STOP_MONITOR_RESET, /* likewise */
     STOP_ERROR,
 };
-/* Ends the run of the machine, or has it reset; from any thread. */
+/* Ends the run of the machine, or has it reset or sleep; from any thread. */
 void machine_request_stop(struct machine *m, enum stop_reason reason, int status);
+/* Wakes a sleeping machine soon; from any thread. */
+void machine_wake(struct machine *m);
 
 /* A line under --verbose; a warning always. */
 void machine_log(struct machine *m, bool warning, const char *format, ...) G_GNUC_PRINTF(3, 4);

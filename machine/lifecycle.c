@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A machine's life: running, suspending, resetting, ending, and telling observers of it. */
+/* A machine's life: running, suspending, sleeping, resetting, ending, and telling observers. */
 #include "chipset/chipset.h"
 #include "core.h"
 #include "vcpu.h"
@@ -132,9 +132,17 @@ void machine_suspend_for_debugger(struct machine *m)
     suspend_running(m, MACHINE_DEBUG);
 }
 
+/* The guest's sleep begins: one hold on the vCPUs becomes that of the sleep. */
+static void fall_asleep(struct machine *m)
+{
+    m->sleepy = false;
+    m->status = MACHINE_SUSPENDED;
+    notify(m, MACHINE_EVENT_SUSPEND, 0);
+}
+
 bool machine_continue(struct machine *m, GError **error)
 {
-    if (m->status == MACHINE_RUNNING)
+    if (m->status == MACHINE_RUNNING || m->status == MACHINE_SUSPENDED)
         return true;
     if (m->status == MACHINE_SHUT_DOWN) {
         g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_GUEST,
@@ -144,14 +152,17 @@ bool machine_continue(struct machine *m, GError **error)
     start_clock(m);
     m->status = MACHINE_RUNNING;
     notify(m, MACHINE_EVENT_RESUME, 0);
+    if (m->sleepy) {
+        hold(m);
+        fall_asleep(m);
+    }
     machine_resume(m);
     return true;
 }
 
 /* ---- resetting and ending ---- */
 
-/* Puts devices, interrupt controllers and vCPUs in their power-on state and boots again.  The
- * machine is held. */
+/* Puts devices, interrupt controllers and vCPUs in their power-on state.  The machine is held. */
 static bool reset(struct machine *m, GError **error)
 {
     list_for_each(link, &m->devices)
@@ -167,8 +178,58 @@ static bool reset(struct machine *m, GError **error)
     for (unsigned i = 0; i < m->cpus; i++)
         if (!machine_vcpu_state_set(m->vcpus[i], m->vcpus[i]->initial, error))
             return false;
-    return core_boot(m, error);
+    return true;
 }
+
+/* ---- sleep (ACPI's S3) ---- */
+
+/* Wakes as firmware does: RAM is what it was, all else as at power-on. */
+static gboolean on_wake(gpointer data)
+{
+    struct machine *m = data;
+    GError *error = NULL;
+
+    g_source_set_ready_time(m->wake_source, -1);
+    if (m->status != MACHINE_SUSPENDED) {
+        if (m->sleepy) { /* before it slept: it sees that and goes on */
+            m->sleepy = false;
+            pm_wake(m->pm);
+        }
+        return G_SOURCE_CONTINUE;
+    }
+    wait_outside(m);
+    if (!reset(m, &error) || !core_boot_awake(m, &error)) {
+        machine_stop_error(m, "waking from sleep: %s", error->message);
+        g_clear_error(&error);
+    }
+    pm_wake(m->pm);
+    m->status = MACHINE_RUNNING;
+    notify(m, MACHINE_EVENT_WAKEUP, 0);
+    release(m);
+    return G_SOURCE_CONTINUE;
+}
+
+GSource *core_wake_source(struct machine *m)
+{
+    return chipset_timer_new(m, on_wake, m);
+}
+
+void machine_wake(struct machine *m)
+{
+    g_source_set_ready_time(m->wake_source, 0);
+}
+
+/* Ends the sleep of a machine that something else is to happen to.  It is held besides. */
+static void end_sleep(struct machine *m)
+{
+    m->sleepy = false;
+    if (m->status != MACHINE_SUSPENDED)
+        return;
+    m->status = MACHINE_RUNNING;
+    release(m);
+}
+
+/* ---- ending, or beginning again ---- */
 
 static bool is_reset(enum stop_reason reason)
 {
@@ -208,7 +269,7 @@ static bool start_again(struct machine *m, enum stop_reason reason)
     GError *error = NULL;
 
     machine_log(m, false, reason == STOP_RESET ? "the guest resets" : "resetting");
-    if (!reset(m, &error)) {
+    if (!reset(m, &error) || !core_boot(m, &error)) {
         machine_stop_error(m, "reset: %s", error->message);
         g_clear_error(&error);
     }
@@ -237,16 +298,35 @@ static bool stay(struct machine *m, enum stop_reason reason)
     return true;
 }
 
+/* Begins the sleep of the machine, which is held; one that was suspended meanwhile sleeps when it
+ * goes on.  False when something stronger came up. */
+static bool sleep_now(struct machine *m)
+{
+    if (!stop_is_over(m, STOP_SLEEP))
+        return false;
+    if (m->status == MACHINE_RUNNING) {
+        fall_asleep(m);
+    } else {
+        m->sleepy = true;
+        release(m);
+    }
+    return true;
+}
+
 /* On the main context, after a stop was asked for: the machine is held from then on. */
 static gboolean on_stop(gpointer data)
 {
     struct machine *m = data;
 
     wait_outside(m);
+    end_sleep(m);
     for (;;) {
         enum stop_reason reason = stop_reason(m);
 
-        if (is_reset(reason) && !m->config->no_reboot) {
+        if (reason == STOP_SLEEP) {
+            if (sleep_now(m))
+                break;
+        } else if (is_reset(reason) && !m->config->no_reboot) {
             if (start_again(m, reason))
                 break;
         } else if (stays(m, reason)) {
@@ -277,7 +357,7 @@ static void attach_stop(struct machine *m)
 /* What a reason weighs against another one: more ends than a reset does. */
 static int strength(const struct machine *m, enum stop_reason reason)
 {
-    return is_reset(reason) ? 0 : stays(m, reason) ? 1 : 2;
+    return is_reset(reason) || reason == STOP_SLEEP ? 0 : stays(m, reason) ? 1 : 2;
 }
 
 /* The first request counts; but one that ends the machine is not lost behind one that does not.

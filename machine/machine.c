@@ -3,9 +3,9 @@
 #include "boot/boot.h"
 #include "chipset/chipset.h"
 #include "core.h"
-#include "kvm/trapeze_kvm.h"
 #include "cpu-model.h"
 #include "gdb/gdb.h"
+#include "kvm/trapeze_kvm.h"
 #include "monitor/monitor.h"
 #include "pci.h"
 #include "vcpu.h"
@@ -130,23 +130,46 @@ static bool add_vcpus(struct machine *m, GError **error)
     return true;
 }
 
-bool core_boot(struct machine *m, GError **error)
+static bool entry_get(struct machine *m, struct boot_entry *entry, GError **error)
 {
-    struct machine_vcpu *v = m->vcpus[0];
-    struct boot_entry entry;
-    long result = engine_ioctl_pointer(m->engine, v->file, KVM_GET_SREGS, &entry.sregs);
+    long result = engine_ioctl_pointer(m->engine, m->vcpus[0]->file, KVM_GET_SREGS, &entry->sregs);
 
     if (result < 0)
         return core_error(error, m, "KVM_GET_SREGS", result);
-    memset(&entry.regs, 0, sizeof entry.regs);
-    entry.regs.rflags = 2;
-    if (!boot_load(m, &entry, error))
-        return false;
-    result = engine_ioctl_pointer(m->engine, v->file, KVM_SET_SREGS, &entry.sregs);
+    memset(&entry->regs, 0, sizeof entry->regs);
+    entry->regs.rflags = 2;
+    return true;
+}
+
+static bool entry_set(struct machine *m, struct boot_entry *entry, GError **error)
+{
+    struct engine_file *vcpu = m->vcpus[0]->file;
+    long result = engine_ioctl_pointer(m->engine, vcpu, KVM_SET_SREGS, &entry->sregs);
+
     if (result < 0)
         return core_error(error, m, "KVM_SET_SREGS", result);
-    result = engine_ioctl_pointer(m->engine, v->file, KVM_SET_REGS, &entry.regs);
+    result = engine_ioctl_pointer(m->engine, vcpu, KVM_SET_REGS, &entry->regs);
     return result >= 0 || core_error(error, m, "KVM_SET_REGS", result);
+}
+
+bool core_boot(struct machine *m, GError **error)
+{
+    struct boot_entry entry;
+
+    return entry_get(m, &entry, error) && boot_load(m, &entry, error) &&
+           entry_set(m, &entry, error);
+}
+
+bool core_boot_awake(struct machine *m, GError **error)
+{
+    struct boot_entry entry;
+
+    if (!entry_get(m, &entry, error))
+        return false;
+    if (boot_wake(m, &entry))
+        return entry_set(m, &entry, error);
+    machine_log(m, true, "the guest slept without saying where it wakes: it is started anew");
+    return core_boot(m, error);
 }
 
 static bool check_config(const struct machine_config *c, GError **error)
@@ -248,6 +271,7 @@ struct machine *machine_new(const struct machine_config *c, GMainContext *contex
     g_mutex_init(&m->lock);
     g_mutex_init(&m->stop_lock);
     g_cond_init(&m->changed);
+    m->wake_source = core_wake_source(m);
     if (!build(m, error)) {
         machine_free(m);
         return NULL;
@@ -266,6 +290,8 @@ void machine_free(struct machine *m)
         g_source_destroy(m->stop_source);
         g_source_unref(m->stop_source);
     }
+    g_source_destroy(m->wake_source);
+    g_source_unref(m->wake_source);
     free_devices(m);
     if (m->serial)
         character_free(m->serial);

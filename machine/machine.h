@@ -71,6 +71,7 @@ enum machine_status {
     MACHINE_PAUSED,    /* by machine_suspend */
     MACHINE_DEBUG,     /* by the debugger */
     MACHINE_SHUT_DOWN, /* the guest ended it under no_shutdown; a reset begins anew */
+    MACHINE_SUSPENDED, /* the guest sleeps in S3, until something wakes it */
 };
 
 /* What observers are told of.  For RESET and SHUTDOWN there is a reason. */
@@ -80,6 +81,8 @@ enum machine_event {
     MACHINE_EVENT_STOP,
     MACHINE_EVENT_RESUME,
     MACHINE_EVENT_POWERDOWN, /* the power button was pressed */
+    MACHINE_EVENT_SUSPEND,   /* the guest went to sleep */
+    MACHINE_EVENT_WAKEUP,
 };
 
 /* Someone who wants to know.  Called on the main context when it has happened. */
@@ -107,6 +110,7 @@ struct machine {
 
     struct ram_slot ram[MACHINE_RAM_SLOTS];
     unsigned ram_slots;
+    uint64_t facs; /* the guest-physical address of that ACPI table */
     struct address_space *space; /* behind space_* */
     struct list devices;
     struct pci_host *pci;
@@ -128,6 +132,8 @@ struct machine {
     struct list observers;
     struct kvm_clock_data clock; /* the guest's clock while it stands */
     bool clock_stands;
+    bool sleepy; /* the guest asked for S3 just as it was suspended */
+    GSource *wake_source;
 
     GMutex lock; /* guards vCPUs' `outside` and quitting */
     GCond changed;

@@ -71,7 +71,6 @@ struct fadt {
 #define FADT_WBINVD       BIT(0)
 #define FADT_C1           BIT(2)
 #define FADT_NO_SLEEP_KEY BIT(5) /* there is no fixed sleep button */
-#define FADT_NO_RTC_WAKE  BIT(6)
 #define FADT_TIMER_32     BIT(8)
 #define FADT_RESET        BIT(10)
 #define FADT_LEGACY       BIT(0)
@@ -208,6 +207,7 @@ static uint64_t place_fadt(struct area *a, uint64_t dsdt)
     const struct facs facs = {
         .signature = {'F', 'A', 'C', 'S'}, .length = sizeof facs, .version = 2};
     uint64_t facs_at = place(a, &facs, sizeof facs);
+    a->machine->facs = facs_at;
     struct fadt f = {
         .facs = (uint32_t)facs_at,
         .dsdt = (uint32_t)dsdt,
@@ -225,8 +225,7 @@ static uint64_t place_fadt(struct area *a, uint64_t dsdt)
         .c3_latency = 0xfff,
         .century = 0x32,
         .boot_flags = FADT_LEGACY | FADT_8042 | FADT_NO_VGA,
-        .flags = FADT_WBINVD | FADT_C1 | FADT_NO_SLEEP_KEY | FADT_NO_RTC_WAKE | FADT_TIMER_32 |
-                 FADT_RESET,
+        .flags = FADT_WBINVD | FADT_C1 | FADT_NO_SLEEP_KEY | FADT_TIMER_32 | FADT_RESET,
         .reset = port(PORT_RESET, 1),
         .reset_value = RESET_VALUE,
         .minor = 4,
@@ -301,6 +300,14 @@ static void write_rsdp(struct area *a, uint64_t xsdt)
     r.extended_checksum = checksum(&r, sizeof r);
     if (!ram_write(a->machine, LAYOUT_RSDP, &r, sizeof r))
         a->full = true;
+}
+
+uint32_t acpi_waking_vector(struct machine *m)
+{
+    uint32_t vector = 0;
+
+    ram_read(m, m->facs + offsetof(struct facs, waking_vector), &vector, sizeof vector);
+    return GUINT32_FROM_LE(vector);
 }
 
 bool acpi_write(struct machine *m, GError **error)

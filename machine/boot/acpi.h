@@ -9,8 +9,12 @@
 /* Where the tables start; the RSDP is at LAYOUT_RSDP, above them. */
 #define ACPI_BASE 0xe0000ull
 
-/* Writes the tables into M's RAM. */
+/* Writes the tables into M's RAM, and tells M where the FACS is. */
 bool acpi_write(struct machine *m, GError **error);
+
+/* Where the guest wants to go on after S3 (ACPI 6.4, 5.2.10), which it wrote into the FACS; 0 where
+ * it did not. */
+uint32_t acpi_waking_vector(struct machine *m);
 
 /* The AML of the DSDT (without header) for a machine of CPUS vCPUs. */
 GByteArray *acpi_dsdt(unsigned cpus);

@@ -60,3 +60,16 @@ bool boot_load(struct machine *m, struct boot_entry *entry, GError **error)
     write_bios_data(m);
     return good;
 }
+
+bool boot_wake(struct machine *m, struct boot_entry *entry)
+{
+    uint32_t vector = acpi_waking_vector(m);
+
+    /* ACPI 6.4, 5.2.10: CS is the vector shifted right by 4, IP its low four bits. */
+    if (!vector || vector >= 1u << 20)
+        return false;
+    entry->sregs.cs.selector = (uint16_t)(vector >> 4);
+    entry->sregs.cs.base = vector & ~15u;
+    entry->regs.rip = vector & 15;
+    return true;
+}

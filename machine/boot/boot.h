@@ -21,4 +21,8 @@ struct boot_entry {
  * set, which names the flag and the file. */
 bool boot_load(struct machine *m, struct boot_entry *entry, GError **error);
 
+/* What firmware does after S3: ENTRY becomes the guest's waking vector, in real mode.  False when
+ * the guest gave none. */
+bool boot_wake(struct machine *m, struct boot_entry *entry);
+
 #endif

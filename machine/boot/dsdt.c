@@ -124,12 +124,13 @@ static void put_processors(GByteArray *a, unsigned cpus)
     }
 }
 
-static void put_soft_off(GByteArray *a)
+/* The sleep state NAME, and what PM1 control takes for it. */
+static void put_sleep_state(GByteArray *a, const char *name, unsigned type)
 {
-    aml_name(a, "\\_S5");
+    aml_name(a, name);
     unsigned package = aml_open_package(a, 4);
-    aml_integer(a, PM_SLEEP_TYPE_S5);
-    aml_integer(a, PM_SLEEP_TYPE_S5);
+    aml_integer(a, type);
+    aml_integer(a, type);
     aml_integer(a, 0);
     aml_integer(a, 0);
     aml_close(a, package);
@@ -144,6 +145,7 @@ GByteArray *acpi_dsdt(unsigned cpus)
     put_board(a);
     put_processors(a, cpus);
     aml_close(a, scope);
-    put_soft_off(a);
+    put_sleep_state(a, "\\_S3", PM_SLEEP_TYPE_S3);
+    put_sleep_state(a, "\\_S5", PM_SLEEP_TYPE_S5);
     return a;
 }

@@ -22,9 +22,13 @@ struct device *rtc_new(struct machine *m);
 /* Keyboard controller: self-test, A20, system reset; no keyboard is attached. */
 struct device *i8042_new(struct machine *m);
 
-/* ACPI power management: PM1 event and control blocks, PM timer, power button, S5. */
+/* ACPI power management: PM1 event and control blocks, PM timer, power button, S3 and S5. */
 struct device *pm_new(struct machine *m);
 void pm_power_button(struct device *pm);
+/* The clock's alarm went off.  May be called with the clock's own lock held. */
+void pm_alarm(struct device *pm);
+/* The machine wakes from S3, after its devices were reset: tells the guest so, and what woke it. */
+void pm_wake(struct device *pm);
 
 /* The reset control register; the PCI host reaches it by reset_control_read and _write. */
 struct device *reset_new(struct machine *m);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * ACPI fixed hardware (ACPI 6.4, 4.8): PM1a event and control blocks, the 3.579545 MHz PM timer,
- * the power button, and GPE block 0, which has no events yet.
+ * the power button, and GPE block 0, which has no events yet.  In S3 an enabled event wakes the
+ * machine.
  */
 #include "machine/chipset/pm.h"
 #include "chipset.h"
@@ -36,6 +37,8 @@ struct pm {
     int64_t paused_us; /* monotonic time at which it stopped; 0 while it runs */
     uint64_t last_msb; /* the timer's bit 23 that the status knows of, counted on */
     uint16_t status, enable, control;
+    uint16_t woken_by; /* status bits that ended S3, until the guest is told */
+    uint8_t asleep;    /* in S3, and nothing has woken the machine yet */
     uint8_t gpe[PM_GPE0_LENGTH];
     uint8_t line;
 };
@@ -65,6 +68,11 @@ static void update(struct pm *p)
     if (level != p->line)
         irq_set(p->device.machine, IRQ_SCI, level);
     p->line = level;
+    if (p->asleep && level) {
+        p->asleep = false;
+        p->woken_by = p->status & p->enable;
+        machine_wake(p->device.machine);
+    }
     if (p->enable & STATUS_TIMER && !p->paused_us)
         next = p->start_us + (int64_t)(((msb + 1) * TIMER_MSB * 1000000) / TIMER_HZ) + 1;
     g_source_set_ready_time(p->timer, next);
@@ -80,14 +88,32 @@ static gboolean on_timer(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-void pm_power_button(struct device *d)
+static void event(struct device *d, uint16_t status)
 {
     struct pm *p = pm(d);
 
     g_mutex_lock(&d->lock);
-    p->status |= STATUS_POWER;
+    p->status |= status;
     update(p);
     g_mutex_unlock(&d->lock);
+}
+
+void pm_power_button(struct device *d)
+{
+    event(d, STATUS_POWER);
+}
+
+void pm_alarm(struct device *d)
+{
+    event(d, STATUS_RTC);
+}
+
+void pm_wake(struct device *d)
+{
+    struct pm *p = pm(d);
+
+    event(d, STATUS_WAKE | p->woken_by);
+    p->woken_by = 0;
 }
 
 /* ---- registers, a byte at a time: the blocks may be accessed in any size ---- */
@@ -136,13 +162,17 @@ static void write_control(struct pm *p, uint16_t value)
     p->control = (value & ~CONTROL_SLEEP_ENABLE) | CONTROL_SCI;
     if (!(value & CONTROL_SLEEP_ENABLE))
         return;
-    if (type == PM_SLEEP_TYPE_S5)
+    if (type == PM_SLEEP_TYPE_S5) {
         machine_request_stop(p->device.machine, STOP_POWEROFF, 0);
-    else
+    } else if (type == PM_SLEEP_TYPE_S3) {
+        p->asleep = true;
+        machine_request_stop(p->device.machine, STOP_SLEEP, 0);
+    } else {
         machine_log(p->device.machine, false,
                     "the guest asked for sleep type %u, which it was not "
                     "offered",
                     type);
+    }
 }
 
 /* Replaces byte AT of OLD. */
@@ -193,6 +223,7 @@ static void pm_reset(struct device *d)
     struct pm *p = pm(d);
 
     p->status = p->enable = 0;
+    p->asleep = false;
     p->control = CONTROL_SCI;
     p->last_msb = ticks(p) / TIMER_MSB;
     for (unsigned i = 0; i < PM_GPE0_LENGTH; i++)
@@ -238,9 +269,10 @@ static void pm_free(struct device *d)
 }
 
 static const struct state_field pm_fields[] = {
-    STATE_FIELD(struct pm, status, 1),  STATE_FIELD(struct pm, enable, 1),
-    STATE_FIELD(struct pm, control, 1), STATE_ARRAY(struct pm, gpe, 1),
-    STATE_FIELD(struct pm, line, 1),
+    STATE_FIELD(struct pm, status, 1),   STATE_FIELD(struct pm, enable, 1),
+    STATE_FIELD(struct pm, control, 1),  STATE_ARRAY(struct pm, gpe, 1),
+    STATE_FIELD(struct pm, line, 1),     STATE_FIELD(struct pm, asleep, 1),
+    STATE_FIELD(struct pm, woken_by, 1),
 };
 
 static const struct device_class pm_class = {

@@ -11,6 +11,7 @@
 #define PM_TIMER_LENGTH   4
 #define PM_GPE0_OFFSET    0x20
 #define PM_GPE0_LENGTH    8 /* four status bytes, four enable bytes */
+#define PM_SLEEP_TYPE_S3  1
 #define PM_SLEEP_TYPE_S5  5
 
 #endif

@@ -178,6 +178,8 @@ static void update_flags(struct rtc *r)
     if (now / SECOND_US != r->last_second && !(r->cmos[REG_B] & B_SET)) {
         r->last_second = now / SECOND_US;
         r->cmos[REG_C] |= B_UPDATE | (alarm_matches(r) ? B_ALARM : 0);
+        if (r->cmos[REG_B] & r->cmos[REG_C] & B_ALARM)
+            pm_alarm(r->device.machine->pm); /* ACPI's fixed event, which wakes from S3 */
     }
     if (r->cmos[REG_B] & r->cmos[REG_C] & (B_PERIODIC | B_ALARM | B_UPDATE)) {
         if (!(r->cmos[REG_C] & C_IRQF))

@@ -16,7 +16,8 @@
 static const char *const event_names[] = {
     [MACHINE_EVENT_SHUTDOWN] = "SHUTDOWN",   [MACHINE_EVENT_RESET] = "RESET",
     [MACHINE_EVENT_STOP] = "STOP",           [MACHINE_EVENT_RESUME] = "RESUME",
-    [MACHINE_EVENT_POWERDOWN] = "POWERDOWN",
+    [MACHINE_EVENT_POWERDOWN] = "POWERDOWN", [MACHINE_EVENT_SUSPEND] = "SUSPEND",
+    [MACHINE_EVENT_WAKEUP] = "WAKEUP",
 };
 
 /* What SHUTDOWN and RESET say of their reason. */

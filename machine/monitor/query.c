@@ -39,7 +39,7 @@ json_t *query_status(struct monitor *mon, json_t *arguments, GError **error)
     static const char *const names[] = {
         [MACHINE_PRELAUNCH] = "prelaunch", [MACHINE_RUNNING] = "running",
         [MACHINE_PAUSED] = "paused",       [MACHINE_DEBUG] = "debug",
-        [MACHINE_SHUT_DOWN] = "shutdown",
+        [MACHINE_SHUT_DOWN] = "shutdown",  [MACHINE_SUSPENDED] = "suspended",
     };
     enum machine_status status = mon->machine->status;
 

@@ -63,6 +63,24 @@ def uptime(guest):
     return float(guest.run("cat /proc/uptime").split()[0])
 
 
+def sleeps(guest, path):
+    """The guest sleeps in S3 until its clock's alarm, and its vCPUs, memory and network are there."""
+    guest.run("echo kept >/tmp/file")
+    with Qmp(path) as qmp:
+        guest.send(b"echo +3 >/sys/class/rtc/rtc0/wakealarm && echo mem >/sys/power/state; "
+                   b"echo slept=$?\n")
+        qmp.event("SUSPEND")
+        assert qmp.execute("query-status")["status"] == "suspended"
+        qmp.execute("stop")  # neither has an effect on one that sleeps
+        qmp.execute("cont")
+        qmp.event("WAKEUP")
+        assert qmp.execute("query-status")["status"] == "running"
+    guest.expect(rb"slept=0", BOOT_SECONDS)
+    assert guest.run("cat /tmp/file") == "kept"
+    assert guest.run("cat /sys/devices/system/cpu/online") == "0-1"
+    assert "1 packets received" in guest.run("ping -c 1 10.0.2.2")
+
+
 def stopped_by_qmp(guest, path):
     """The guest's clock stands while it is stopped; then its power button is pressed."""
     assert guest.run("cat /sys/devices/system/clocksource/*/current_clocksource") == "kvm-clock"
@@ -99,6 +117,7 @@ def test_shell(start, linux, tmp_path, flavour, cpus):
         if cpus == 1:
             guest.signal(signal.SIGTERM)
         else:
+            sleeps(guest, tmp_path / "qmp")
             stopped_by_qmp(guest, tmp_path / "qmp")
         assert guest.wait() == 0, guest.stderr()
         assert ("power button" in guest.stderr()) == (cpus == 1)

@@ -107,7 +107,7 @@ def test_debian(manager, define, kernel, initramfs):
     assert manager.good("domstats", "--vcpu", "debian") == before
     manager.good("resume", "debian")
     guest.expect(rb"n=(\d+)")
-    assert int(guest.match.group(1)) <= last + 10
+    assert int(guest.match.group(1)) >= last
     guest.send("\x03")
     guest.expect(rb"[~/] # ")
     # A reboot by ACPI: the guest itself shuts down; the same process, a new kernel.

@@ -2,6 +2,8 @@
 /* The chipset and the address spaces, driven without a CPU. */
 #include "machine-fixture.h"
 
+#include "machine/vcpu.h"
+
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -472,8 +474,48 @@ static void test_pm(void)
     space_write(m, SPACE_PIO, 0x600, 0x100, 2); /* written ones clear */
     g_assert_false(fixture_line(f, 9));
     g_assert_cmphex(space_read(m, SPACE_PIO, 0x600, 2) & 0x100, ==, 0);
-    space_write(m, SPACE_PIO, 0x604, 1 << 10 | 0x2000, 2); /* a sleep type we do not offer */
+    space_write(m, SPACE_PIO, 0x604, 2 << 10 | 0x2000, 2); /* a sleep type we do not offer */
     g_assert_false(m->stop_requested);
+    fixture_free(f);
+}
+
+static bool is_asleep(struct fixture *f)
+{
+    return f->machine->status == MACHINE_SUSPENDED;
+}
+
+static bool is_awake(struct fixture *f)
+{
+    return f->machine->status == MACHINE_RUNNING;
+}
+
+/* S3: RAM is kept, the first vCPU goes on at the waking vector in real mode. */
+static void test_sleep(void)
+{
+    struct fixture *f = start();
+    struct machine *m = f->machine;
+    struct engine_file *vcpu = m->vcpus[0]->file;
+    const uint32_t vector = 0x12345;
+    struct kvm_sregs sregs;
+    struct kvm_regs regs;
+    char kept[5] = "";
+
+    m->status = MACHINE_RUNNING; /* as machine_run has it */
+    g_assert_true(ram_write(m, m->facs + 12, &vector, sizeof vector));
+    g_assert_true(ram_write(m, 0x2000, "kept", 4));
+    space_write(m, SPACE_PIO, 0x602, 0x100, 2); /* the power button wakes */
+    space_write(m, SPACE_PIO, 0x604, 1 << 10 | 0x2000, 2);
+    fixture_run_until(f, is_asleep);
+    machine_power_button(m);
+    fixture_run_until(f, is_awake);
+    g_assert_cmphex(space_read(m, SPACE_PIO, 0x600, 2) & 0x8100, ==, 0x8100);
+    g_assert_cmpint(engine_ioctl_pointer(m->engine, vcpu, KVM_GET_SREGS, &sregs), ==, 0);
+    g_assert_cmpint(engine_ioctl_pointer(m->engine, vcpu, KVM_GET_REGS, &regs), ==, 0);
+    g_assert_cmphex(sregs.cr0 & 0x80000001, ==, 0);
+    g_assert_cmphex(sregs.cs.selector, ==, 0x1234);
+    g_assert_cmphex(sregs.cs.base + regs.rip, ==, vector);
+    g_assert_true(ram_read(m, 0x2000, kept, 4));
+    g_assert_cmpstr(kept, ==, "kept");
     fixture_free(f);
 }
 
@@ -580,6 +622,7 @@ int main(int argc, char **argv)
     g_test_add_func("/machine/rtc/memory", test_rtc_memory);
     g_test_add_func("/machine/i8042", test_i8042);
     g_test_add_func("/machine/stops", test_stops);
+    g_test_add_func("/machine/pm/sleep", test_sleep);
     g_test_add_func("/machine/pm/events", test_pm);
     g_test_add_func("/machine/pm/timer", test_pm_timer);
     g_test_add_func("/machine/pm/timer-paused", test_pm_timer_paused);
