@@ -164,15 +164,24 @@ static void run_case(gconstpointer data)
     c->fn(c->e);
 }
 
-void kvm_test_add(const char *prefix, const char *name, void (*fn)(const struct kvm_engine *e))
+static void add(const char *prefix, const struct kvm_test *test)
 {
     const struct kvm_engine *const engines[] = {&kvm_engine_software, &kvm_engine_linux};
     for (unsigned i = 0; i < G_N_ELEMENTS(engines); i++) {
         struct test_case *c = g_new(struct test_case, 1);
-        *c = (struct test_case){engines[i], fn};
-        g_autofree char *path = g_strdup_printf("/%s/%s/%s", prefix, engines[i]->name, name);
+        *c = (struct test_case){engines[i], test->fn};
+        g_autofree char *path = g_strdup_printf("/%s/%s/%s", prefix, engines[i]->name, test->name);
         g_test_add_data_func_full(path, c, run_case, g_free);
     }
+}
+
+int kvm_test_main(int argc, char **argv, const char *prefix, const struct kvm_test *tests,
+                  size_t count)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < count; i++)
+        add(prefix, &tests[i]);
+    return g_test_run();
 }
 
 /* ---------------------------------------------------------------- a small VM */

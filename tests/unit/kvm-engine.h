@@ -28,9 +28,14 @@ struct kvm_engine {
 };
 extern const struct kvm_engine kvm_engine_linux, kvm_engine_software;
 
-/* Adds /PREFIX/ENGINE/NAME for both engines; FN is skipped, with a message, where the engine is not
- * there. */
-void kvm_test_add(const char *prefix, const char *name, void (*fn)(const struct kvm_engine *e));
+struct kvm_test {
+    const char *name;
+    void (*fn)(const struct kvm_engine *e);
+};
+/* A test program's main: runs COUNT tests as /PREFIX/ENGINE/NAME on both engines; skipped, with a
+ * message, where the engine is not there. */
+int kvm_test_main(int argc, char **argv, const char *prefix, const struct kvm_test *tests,
+                  size_t count);
 
 /* Assembles TEXT (AT&T syntax) for BITS (16, 32 or 64) as bytes NAME..NAME_end. */
 #define KVM_GUEST(bits, name, text)                                                                \

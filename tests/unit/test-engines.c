@@ -787,11 +787,7 @@ static void vector_state(const struct kvm_engine *e)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-    static const struct {
-        const char *name;
-        void (*fn)(const struct kvm_engine *e);
-    } tests[] = {
+    static const struct kvm_test tests[] = {
         {"real-mode", real_mode},
         {"real-mode-string-io", real_string_io},
         {"protected-mode", protected_mode},
@@ -819,7 +815,5 @@ int main(int argc, char **argv)
         {"patched-code", patched},
         {"vector-state", vector_state},
     };
-    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
-        kvm_test_add("engines", tests[i].name, tests[i].fn);
-    return g_test_run();
+    return kvm_test_main(argc, argv, "engines", tests, G_N_ELEMENTS(tests));
 }

@@ -402,11 +402,7 @@ static void task_priority(const struct kvm_engine *e)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-    static const struct {
-        const char *name;
-        void (*fn)(const struct kvm_engine *e);
-    } tests[] = {
+    static const struct kvm_test tests[] = {
         {"supported-cpuid", supported_cpuid},
         {"set-cpuid", set_cpuid},
         {"guest-cpuid", guest_cpuid_ranges},
@@ -418,7 +414,5 @@ int main(int argc, char **argv)
         {"two-nmis", two_nmis},
         {"task-priority", task_priority},
     };
-    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
-        kvm_test_add("kvm-cpu", tests[i].name, tests[i].fn);
-    return g_test_run();
+    return kvm_test_main(argc, argv, "kvm-cpu", tests, G_N_ELEMENTS(tests));
 }

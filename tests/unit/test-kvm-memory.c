@@ -502,11 +502,7 @@ static void string_input_cut(const struct kvm_engine *e)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-    static const struct {
-        const char *name;
-        void (*fn)(const struct kvm_engine *e);
-    } tests[] = {
+    static const struct kvm_test tests[] = {
         {"ring-requests", ring_requests},
         {"ring-fills", ring_fills},
         {"ring-scribbled", ring_scribbled},
@@ -519,7 +515,5 @@ int main(int argc, char **argv)
         {"string-input", string_input},
         {"string-input-cut", string_input_cut},
     };
-    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
-        kvm_test_add("kvm-memory", tests[i].name, tests[i].fn);
-    return g_test_run();
+    return kvm_test_main(argc, argv, "kvm-memory", tests, G_N_ELEMENTS(tests));
 }

@@ -424,11 +424,7 @@ static void corrected_errors(const struct kvm_engine *e)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-    static const struct {
-        const char *name;
-        void (*fn)(const struct kvm_engine *e);
-    } tests[] = {
+    static const struct kvm_test tests[] = {
         {"hypercalls", hypercalls},
         {"exit-hypercall", exit_hypercall},
         {"wrong-instruction", wrong_instruction},
@@ -440,7 +436,5 @@ int main(int argc, char **argv)
         {"disabled-exits", disabled_exits},
         {"corrected-errors", corrected_errors},
     };
-    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
-        kvm_test_add("kvm-paravirt", tests[i].name, tests[i].fn);
-    return g_test_run();
+    return kvm_test_main(argc, argv, "kvm-paravirt", tests, G_N_ELEMENTS(tests));
 }

@@ -619,11 +619,7 @@ static void our_extension(const struct kvm_engine *e)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-    static const struct {
-        const char *name;
-        void (*fn)(const struct kvm_engine *e);
-    } tests[] = {
+    static const struct kvm_test tests[] = {
         {"system", system_requests},
         {"extensions", extensions},
         {"vm", vm_requests},
@@ -643,7 +639,5 @@ int main(int argc, char **argv)
         {"kick", kick},
         {"our-extension", our_extension},
     };
-    for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++)
-        kvm_test_add("kvm", tests[i].name, tests[i].fn);
-    return g_test_run();
+    return kvm_test_main(argc, argv, "kvm", tests, G_N_ELEMENTS(tests));
 }
