@@ -84,8 +84,8 @@ def thread(args, tally):
 
 
 def fuzz(args, tally):
-    """libFuzzer, with ASan and UBSan, on every program of tests/fuzz/."""
-    names = sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz-*.c"))
+    """libFuzzer, with ASan and UBSan, on every program of tests/fuzz/, or those of --fuzzers."""
+    names = args.fuzzers or sorted(path.stem for path in (ROOT / "tests/fuzz").glob("fuzz-*.c"))
     folder = build(args.folder / "build-fuzz", [f"tests/{name}" for name in names],
                    "-Db_sanitize=address,undefined", "-Dfuzzers=true",
                    "-Dc_args=-fsanitize=fuzzer-no-link", compiler="clang")
@@ -126,12 +126,12 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT,
                         help="where the build folders stand (%(default)s)")
     parser.add_argument("--fuzz-seconds", type=int, default=30, help="a fuzzer (%(default)s)")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="address, thread, fuzz; all if none")
+    parser.add_argument("--fuzzers", nargs="+", metavar="NAME",
+                        help="of the part fuzz: these alone, fuzz-rpc for one")
+    parser.add_argument("--part", dest="parts", action="append", metavar="PART", choices=PARTS,
+                        help="address, thread or fuzz; all if none")
     args = parser.parse_args()
     args.folder = args.folder.resolve()
-    for part in args.parts:
-        if part not in PARTS:
-            parser.error(f"no part '{part}': {', '.join(PARTS)}")
     for tool in ("clang", "meson", "ninja", "setarch"):
         if not shutil.which(tool):
             sys.exit(f"sanitize: {tool} is not installed: run scripts/packages first")
