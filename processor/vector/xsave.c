@@ -118,6 +118,16 @@ static uint64_t area_linear(struct processor *p, const struct insn *i, unsigned 
     return linear;
 }
 
+/* That of FXSAVE and FXRSTOR, which find an address that is not canonical before its misalignment
+ * (so do AMD's; the SDM leaves the order open). */
+static uint64_t fx_linear(struct processor *p, const struct insn *i, unsigned access)
+{
+    uint64_t linear = insn_linear(p, i, LEGACY_BYTES, access);
+    if (linear & 15 && p->mode & MODE_LONG && !linear_is_canonical(p, linear))
+        mem_probe(p, linear, 1, access);
+    return area_linear(p, i, LEGACY_BYTES, 16, access);
+}
+
 /* CR4.OSFXSR = 0 does not keep SSE state out of the image; EFER.FFXSR is not offered. */
 HANDLER(vector_fxsave)
 {
@@ -125,7 +135,7 @@ HANDLER(vector_fxsave)
     unsigned end = FX_XMM + 16 * vector_registers(p);
 
     need_fxsave(p);
-    uint64_t linear = area_linear(p, i, LEGACY_BYTES, 16, MEM_WRITE);
+    uint64_t linear = fx_linear(p, i, MEM_WRITE);
     put_x87(p, image, i->opsize == 8);
     put_mxcsr(p, image);
     put_halves(p, image + FX_XMM, vector_registers(p), false);
@@ -139,7 +149,7 @@ HANDLER(vector_fxrstor)
     uint8_t image[LEGACY_BYTES];
 
     need_fxsave(p);
-    uint64_t linear = area_linear(p, i, LEGACY_BYTES, 16, MEM_READ);
+    uint64_t linear = fx_linear(p, i, MEM_READ);
     mem_read_bytes(p, linear, image, LEGACY_BYTES);
     uint32_t mxcsr = get32(image + FX_MXCSR);
     if (mxcsr & ~MXCSR_VALID)

@@ -95,18 +95,18 @@ def test_debian(manager, define, kernel, initramfs):
     # A counter that stands still while the guest is suspended.
     ask("(while :; do n=$((n+1)); echo $n >/tmp/n; sleep 0.1; done) & sleep 1")
     guest.send("while :; do echo n=$(cat /tmp/n); sleep 0.2; done\r")
-    guest.expect(rb"n=(\d+)")
+    guest.expect(rb"n=(\d+)\r")
     last = int(guest.match.group(1))
     manager.good("suspend", "debian")
     assert manager.state("debian") == "paused"
-    while guest.expect([rb"n=(\d+)", pexpect.TIMEOUT], timeout=1) == 0:
+    while guest.expect([rb"n=(\d+)\r", pexpect.TIMEOUT], timeout=1) == 0:
         last = int(guest.match.group(1))
     before = manager.good("domstats", "--vcpu", "debian")
     time.sleep(3)
-    assert guest.expect([rb"n=(\d+)", pexpect.TIMEOUT], timeout=1) == 1, "it counts on"
+    assert guest.expect([rb"n=(\d+)\r", pexpect.TIMEOUT], timeout=1) == 1, "it counts on"
     assert manager.good("domstats", "--vcpu", "debian") == before
     manager.good("resume", "debian")
-    guest.expect(rb"n=(\d+)")
+    guest.expect(rb"n=(\d+)\r")
     assert int(guest.match.group(1)) >= last
     guest.send("\x03")
     guest.expect(rb"[~/] # ")
