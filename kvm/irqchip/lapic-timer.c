@@ -112,10 +112,11 @@ void lapic_timer_start(struct lapic *l, uint32_t count)
     disarm(l);
     if (!initial || (mode != LVT_TIMER_ONE_SHOT && mode != LVT_TIMER_PERIODIC))
         return;
-    if (!count || count > initial)
-        count = mode == LVT_TIMER_PERIODIC ? initial : 0;
-    if (count)
-        count_down(l, count * tick_ns(l));
+    if (count > initial || (!count && mode == LVT_TIMER_PERIODIC))
+        count = initial;
+    /* A one-shot timer restored with nothing left expires now: QEMU saves no current count, so it
+     * may be one whose interrupt is yet to come.  Linux has it so, too. */
+    count_down(l, count * tick_ns(l));
 }
 
 uint32_t lapic_timer_current(struct lapic *l)
