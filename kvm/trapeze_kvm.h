@@ -74,6 +74,10 @@ struct trapeze_kvm_memory_written {
 };
 #define TRAPEZE_KVM_MEMORY_WRITTEN _IOW(KVMIO, 0xf0, struct trapeze_kvm_memory_written)
 
+/* VM (version 2): the program will report every write, before it tells the guest of it, so that
+ * changed code need not be looked for. */
+#define TRAPEZE_KVM_REPORTS_WRITES _IO(KVMIO, 0xf8)
+
 /* vCPU: VM exits counted by architectural reason (processor/vmcs.h's numbers and names). */
 struct trapeze_kvm_exit_counts {
     __u32 count; /* in: entries there is room for; out: entries filled */

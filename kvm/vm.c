@@ -407,6 +407,12 @@ static long do_memory_written(struct ioctl_call *c)
     return 0;
 }
 
+static long do_reports_writes(struct ioctl_call *c)
+{
+    memory_writes_reported(c->vm->memory);
+    return 0;
+}
+
 static long do_set_translator(struct ioctl_call *c)
 {
     const struct trapeze_kvm_translator *t = c->data;
@@ -429,6 +435,7 @@ static const struct ioctl_entry vm_requests[] = {
     {KVM_IRQ_LINE_STATUS, ARG_INOUT, do_irq_line_status},
     {KVM_SIGNAL_MSI, ARG_IN, do_signal_msi},
     {TRAPEZE_KVM_MEMORY_WRITTEN, ARG_IN, do_memory_written},
+    {TRAPEZE_KVM_REPORTS_WRITES, ARG_VALUE, do_reports_writes},
     {TRAPEZE_KVM_SET_TRANSLATOR, ARG_IN, do_set_translator},
     {KVM_CHECK_EXTENSION, ARG_VALUE, do_check_extension},
     {KVM_ENABLE_CAP, ARG_IN, do_enable_cap},

@@ -235,6 +235,9 @@ static bool build(struct machine *m, GError **error)
     result = m->engine->ops->ioctl(m->engine->system, KVM_CREATE_VM, 0, &m->vm);
     if (result < 0)
         return core_error(error, m, "KVM_CREATE_VM", result);
+    /* ram_write and ram_written see to it. */
+    if (m->engine->extended)
+        engine_ioctl(m->engine, m->vm, TRAPEZE_KVM_REPORTS_WRITES, 0);
     if (!ram_setup(m, error) || !irq_setup(m, error) || !set_translator(m, error) ||
         !cpu_model_resolve(m->cpu_model, m, error) || !add_vcpus(m, error))
         return false;

@@ -49,6 +49,10 @@ int memory_write(struct memory *m, uint64_t gpa, const void *from, uint64_t leng
  * dropped and the pages count as dirty.  Addresses without a slot are ignored. */
 void memory_written(struct memory *m, uint64_t gpa, uint64_t length);
 
+/* Says that from now on memory_written is called for every write from outside, so that changed code
+ * need not be looked for. */
+void memory_writes_reported(struct memory *m);
+
 /* Host address of GPA, or NULL; *left (may be NULL) is set to the bytes left in its slot.  Valid
  * until the slot changes. */
 uint8_t *memory_hva(struct memory *m, uint64_t gpa, uint64_t *left);

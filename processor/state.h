@@ -188,6 +188,8 @@ struct processor_msrs {
 #define TLB_ENTRIES  256
 #define JUMP_ENTRIES 4096
 #define TLB_SETS     8
+#define TLB_FILTER   256 /* bits of the TLB's filters of addresses */
+#define JUMPS_LOCAL  512
 /* TLB_SLOW never holds read or write tags, so that every data access takes the slow path: used
  * while alignment checks or data breakpoints are in force. */
 enum tlb_class { TLB_USER, TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_SLOW, TLB_CLASSES };
@@ -211,13 +213,20 @@ struct tlb {
     struct tlb_entry entry[TLB_ENTRIES];
     uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
     struct jump_entry jump[JUMP_ENTRIES];
-    bool filled;      /* something was inserted since it was last emptied */
-    bool jumps_local; /* jump entries for pages that are not global may be there */
+    bool filled; /* something was inserted since it was last emptied */
+    /* What a CR3 load has to drop: a bit for each entry that is filled and not global, and the jump
+     * entries made for such pages; more of them than JUMPS_LOCAL: all. */
+    uint64_t local[TLB_ENTRIES / 64];
+    uint16_t jump_local[JUMPS_LOCAL];
+    unsigned jumps_local;
+    /* Where jump entries may be: filters of pages and of their large pages, for invalidations. */
+    uint64_t jump_pages[TLB_FILTER / 64], jump_regions[TLB_FILTER / 64];
 };
 struct tlb_set {
     uint64_t key;  /* PCID, or TLB_KEY_NONE */
     uint64_t used; /* for least-recently-used replacement */
-    bool large;    /* holds fragments of large pages */
+    /* Where fragments of large pages may be: filters of pages of 2 MiB, and of all larger ones. */
+    uint64_t large[2][TLB_FILTER / 64];
     struct tlb class[TLB_CLASSES];
 };
 
@@ -231,6 +240,7 @@ struct replay {
 };
 
 struct code_cache;   /* core/: decoded blocks */
+struct slot;         /* core/: memory slots */
 struct vector_stubs; /* vector/: native stubs */
 struct translator;   /* translate/ */
 
@@ -276,6 +286,7 @@ struct processor {
     struct memory *memory;
     struct tlb_set *tlb_set;  /* the current one */
     struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */
+    struct slot *slot;        /* the last that a lookup found; forgotten when the TLB is flushed */
     uint64_t tlb_clock;
     struct code_cache *code;
     struct vector_stubs *stubs;

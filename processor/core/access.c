@@ -40,7 +40,7 @@ uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
         raise_page_fault(p, linear, fault & ~WALK_FAULT);
     if (gpa)
         *gpa = t.gpa;
-    struct slot *slot = memory_slot_at(p->memory, t.gpa);
+    struct slot *slot = processor_slot_at(p, t.gpa);
     if (!slot || (kind == FOR_WRITE && slot->info.flags & MEMORY_READONLY))
         return NULL;
     uint8_t *hva = access_host(p, slot, t.gpa, kind == FOR_WRITE);

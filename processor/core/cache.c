@@ -144,6 +144,7 @@ static struct code_block *block_make(struct processor *p, struct code_page *c, u
         reach = 256;
     code_page_mark(p, c, offset, reach);
     struct code_block *b = block_allocate(p);
+    b->hva = c->hva + offset;
     b->page = c;
     b->generation = atomic_load(&c->generation);
     b->mode = p->mode & CODE_MODE;
@@ -166,13 +167,13 @@ struct code_block *code_lookup(struct processor *p, const uint8_t *hva)
     unsigned offset = (uintptr_t)hva & PAGE_OFFSET_MASK;
     struct code_block **link = &p->code->bucket[bucket];
     for (struct code_block *b = *link; b; b = *link) {
-        if (!code_block_valid(b)) {
-            *link = b->chain; /* dead: its memory comes back when the cache is emptied */
+        if (b->hva != hva || b->mode != (p->mode & CODE_MODE)) {
+            link = &b->chain;
             continue;
         }
-        if (b->page->hva + b->offset == hva && b->mode == (p->mode & CODE_MODE))
+        if (code_block_valid(b))
             return b;
-        link = &b->chain;
+        *link = b->chain; /* dead: its memory comes back when the cache is emptied */
     }
     struct code_page *c = code_page_get(p->memory, hva);
     struct code_block *b = c ? block_make(p, c, offset) : NULL;

@@ -42,6 +42,7 @@ struct memory {
     pthread_rwlock_t readers;
     pthread_mutex_t exclusive_lock;
     _Atomic bool exclusive;
+    _Atomic bool reported; /* see memory_writes_reported */
     _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];
     void (*dirty_hook)(void *, struct processor *, uint32_t, uint64_t);
     void *dirty_opaque;
@@ -49,6 +50,17 @@ struct memory {
 
 /* The slot that holds GPA, or NULL. */
 struct slot *memory_slot_at(struct memory *m, uint64_t gpa);
+/* The same for P, inside vmx_enter. */
+static inline struct slot *processor_slot_at(struct processor *p, uint64_t gpa)
+{
+    struct slot *s = p->slot;
+    if (likely(s && gpa - s->info.gpa < s->info.size))
+        return s;
+    s = memory_slot_at(p->memory, gpa);
+    if (s)
+        p->slot = s;
+    return s;
+}
 /* Sets the dirty bit of the page at GPA in SLOT, if it keeps a log. */
 void slot_mark_dirty(struct memory *m, struct slot *slot, struct processor *by, uint64_t gpa);
 static inline bool slot_is_dirty(const struct slot *slot, uint64_t gpa)
@@ -105,6 +117,7 @@ struct code_page {
 
 struct code_block {
     struct code_block *chain; /* in its bucket of the processor's table */
+    const uint8_t *hva;       /* of its first byte */
     struct code_page *page;
     uint32_t generation;
     uint32_t mode;      /* CODE_MODE bits of p->mode */
@@ -140,8 +153,13 @@ bool code_page_holds_code(struct memory *m, const uint8_t *hva);
 /* Someone (BY, or NULL for the outside) has written [hva, hva + size), inside one page: drops what
  * was decoded from it. */
 void code_written(struct memory *m, struct processor *by, const uint8_t *hva, unsigned size);
-/* An exec-TLB entry for the page is being filled: if its bytes changed behind our back, drops what
- * was decoded from them. */
+/* Whether the bytes of pages may change behind our back: not where who writes says so. */
+static inline bool memory_is_compared(struct memory *m)
+{
+    return !atomic_load_explicit(&m->reported, memory_order_relaxed) ||
+           atomic_load_explicit(&m->host_sequence, memory_order_relaxed);
+}
+/* If the page's bytes changed behind our back, drops what was decoded from them. */
 void code_compare(struct memory *m, const uint8_t *hva);
 
 /* ---------------------------------------------------------------- cache.c */
@@ -190,7 +208,8 @@ struct access_as {
 
 struct translation {
     uint64_t gpa;
-    bool large, global;
+    bool global;
+    unsigned bits;           /* of an address inside the page */
     bool read, write, fetch; /* what the asker may do; write also needs the dirty bit to be set */
 };
 
@@ -208,6 +227,8 @@ struct access_as tlb_class_as(const struct processor *p, enum tlb_class c);
 /* Puts what T and SLOT allow into TLB's entry for LINEAR. */
 void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum access_kind kind,
                 const struct translation *t, struct slot *slot);
+/* Notes that the current context's jump entry for LINEAR was filled. */
+void tlb_note_jump(struct processor *p, uint64_t linear);
 /* Drops the write tags of the host page PAGE, or, if it is NULL, all of them. */
 void tlb_drop_write_tags(struct processor *p, const uint8_t *page);
 /* Drops the write tag of LINEAR in the current context. */

@@ -294,6 +294,11 @@ int memory_write(struct memory *m, uint64_t gpa, const void *from, uint64_t leng
     return for_each_piece(m, gpa, length, true, step_write, &next);
 }
 
+void memory_writes_reported(struct memory *m)
+{
+    atomic_store(&m->reported, true);
+}
+
 void memory_written(struct memory *m, uint64_t gpa, uint64_t length)
 {
     pthread_rwlock_rdlock(&m->readers);

@@ -73,7 +73,7 @@ struct entry {
 
 static bool entry_read(struct walk *w, uint64_t gpa, unsigned size, struct entry *e)
 {
-    e->slot = memory_slot_at(w->p->memory, gpa);
+    e->slot = w->peek ? memory_slot_at(w->p->memory, gpa) : processor_slot_at(w->p, gpa);
     if (!e->slot)
         return false;
     e->gpa = gpa;
@@ -228,7 +228,7 @@ static bool walk_once(struct walk *w, struct translation *t, uint32_t *fault)
         if (!entry_set(w, &e, shape.entry_size, w->kind == FOR_WRITE ? PTE_A | PTE_D : PTE_A))
             return false;
         t->gpa = leaf_gpa(w, &shape, level, e.value);
-        t->large = level > 1;
+        t->bits = level_shift(&shape, level);
         t->global = e.value & PTE_G && p->cr4 & CR4_PGE;
         t->read = may(w, FOR_READ);
         t->fetch = may(w, FOR_FETCH);
@@ -242,7 +242,7 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
 {
     if (!(p->mode & MODE_PAGING)) {
         *t = (struct translation){
-            .gpa = linear, .read = true, .write = true, .fetch = true, .global = false};
+            .gpa = linear, .bits = PAGE_BITS, .read = true, .write = true, .fetch = true};
         return 0;
     }
     struct walk w = {.p = p, .linear = linear, .kind = kind, .as = as};

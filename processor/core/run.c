@@ -276,9 +276,7 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
                 continue;
             struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
             *j = (struct jump_entry){linear, b};
-            if (!(p->tlb->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL))
-                p->tlb->jumps_local = true;
-            p->tlb->filled = true;
+            tlb_note_jump(p, linear);
             return b;
         }
         if (code_block_verify(b))
@@ -491,7 +489,7 @@ static unsigned enter(struct processor *p)
     }
     /* User space may have written code: with paging on that is found when an exec-TLB entry is
      * filled; with paging off entries live long, so they are filled anew. */
-    if (!(p->mode & MODE_PAGING) &&
+    if (!(p->mode & MODE_PAGING) && memory_is_compared(p->memory) &&
         (v->exit_reason == EXIT_REASON_PIO || v->exit_reason == EXIT_REASON_MMIO ||
          v->exit_reason == EXIT_REASON_KICK))
         tlb_flush_all(p);

@@ -24,22 +24,90 @@ static void entry_drop(struct tlb *t, unsigned index)
     t->flags[index] = 0;
 }
 
+/* ---------------------------------------------------------------- filters */
+
+/* An invalidation must find what stands for an address anywhere in the jump cache, and the
+ * fragments of a large page anywhere in the TLB.  Looking is dear, and mostly there is nothing: so
+ * filters tell where something may be. */
+
+static void filter_add(uint64_t *filter, uint64_t n)
+{
+    filter[n / 64 % (TLB_FILTER / 64)] |= BIT(n % 64);
+}
+
+static bool filter_has(const uint64_t *filter, uint64_t n)
+{
+    return filter[n / 64 % (TLB_FILTER / 64)] & BIT(n % 64);
+}
+
+enum { REGION_BITS = 21, GIGANTIC_BITS = 30 };
+
+/* Which filter of a set, and which number there, stands for a page of 1 << BITS bytes at LINEAR.
+ * PAE's 2 MiB apart, all large pages count as gigantic. */
+static unsigned large_filter(unsigned bits)
+{
+    return bits != REGION_BITS;
+}
+static const uint8_t large_bits[2] = {REGION_BITS, GIGANTIC_BITS};
+
+/* ---------------------------------------------------------------- the jump cache */
+
+static void jumps_empty_all(struct tlb *t)
+{
+    jumps_empty(t, 0, JUMP_ENTRIES);
+    t->jumps_local = 0;
+    memset(t->jump_pages, 0, sizeof(t->jump_pages));
+    memset(t->jump_regions, 0, sizeof(t->jump_regions));
+}
+
+void tlb_note_jump(struct processor *p, uint64_t linear)
+{
+    struct tlb *t = p->tlb;
+    t->filled = true;
+    filter_add(t->jump_pages, linear >> PAGE_BITS);
+    filter_add(t->jump_regions, linear >> REGION_BITS);
+    /* A kernel's contexts have none but global pages as a rule. */
+    if (!(t->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL)) {
+        if (t->jumps_local < JUMPS_LOCAL)
+            t->jump_local[t->jumps_local] = (uint16_t)jump_index(linear);
+        if (t->jumps_local <= JUMPS_LOCAL)
+            t->jumps_local++;
+    }
+}
+
+static void jumps_drop_local(struct tlb *t)
+{
+    if (t->jumps_local > JUMPS_LOCAL) {
+        jumps_empty_all(t);
+        return;
+    }
+    for (unsigned n = 0; n < t->jumps_local; n++)
+        jumps_empty(t, t->jump_local[n], 1);
+    t->jumps_local = 0;
+}
+
 /* Empties the jump entries whose addresses differ from LINEAR only in the low BITS bits. */
 static void jumps_drop(struct tlb *t, uint64_t linear, unsigned bits)
 {
+    if (bits == PAGE_BITS && !filter_has(t->jump_pages, linear >> PAGE_BITS))
+        return;
+    if (bits == REGION_BITS && !filter_has(t->jump_regions, linear >> REGION_BITS))
+        return;
     for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
         if ((t->jump[i].linear ^ linear) >> bits == 0)
             jumps_empty(t, i, 1);
     }
 }
 
+/* ---------------------------------------------------------------- contexts and sets */
+
 static void tlb_empty(struct tlb *t)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         entry_drop(t, i);
-    jumps_empty(t, 0, JUMP_ENTRIES);
+    memset(t->local, 0, sizeof(t->local));
+    jumps_empty_all(t);
     t->filled = false;
-    t->jumps_local = false;
 }
 
 static void set_empty(struct tlb_set *s)
@@ -48,23 +116,19 @@ static void set_empty(struct tlb_set *s)
         if (s->class[c].filled)
             tlb_empty(&s->class[c]);
     }
-    s->large = false;
+    memset(s->large, 0, sizeof(s->large));
 }
 
 static void set_drop_non_global(struct tlb_set *s)
 {
     for (unsigned c = 0; c < TLB_CLASSES; c++) {
         struct tlb *t = &s->class[c];
-        if (!t->filled)
-            continue;
-        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
-            if (!(t->flags[i] & TLB_FLAG_GLOBAL))
-                entry_drop(t, i);
+        for (unsigned w = 0; w < ARRAY_SIZE(t->local); w++) {
+            for (uint64_t left = t->local[w]; left; left &= left - 1)
+                entry_drop(t, 64 * w + (unsigned)__builtin_ctzll(left));
+            t->local[w] = 0;
         }
-        /* A kernel's contexts have none but global pages as a rule, and keep them all. */
-        if (t->jumps_local)
-            jumps_empty(t, 0, JUMP_ENTRIES);
-        t->jumps_local = false;
+        jumps_drop_local(t);
     }
 }
 
@@ -80,7 +144,7 @@ void tlb_allocate(struct processor *p)
             tlb_empty(&sets[i].class[c]);
         sets[i].key = TLB_KEY_NONE;
         sets[i].used = 0;
-        sets[i].large = false;
+        memset(sets[i].large, 0, sizeof(sets[i].large));
     }
     p->tlb_sets = sets;
     p->tlb_set = sets;
@@ -116,18 +180,25 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     uint64_t fetch = same ? e->fetch : dead;
     if (kind == FOR_FETCH) {
         /* Only a fetch gives the fetch tag, for only then were the page's bytes compared. */
-        code_compare(p->memory, hva);
+        if (memory_is_compared(p->memory))
+            code_compare(p->memory, hva);
         fetch = page;
     }
     e->host = (uint64_t)(uintptr_t)hva;
     e->fetch = fetch;
     e->read = data && t->read && slot_is_present(slot, t->gpa, false) ? page : dead;
     e->write = dead;
-    tlb->flags[index] =
-        (uint8_t)((t->global ? TLB_FLAG_GLOBAL : 0) | (t->large ? TLB_FLAG_LARGE : 0));
+    bool large = t->bits != PAGE_BITS;
+    tlb->flags[index] = (uint8_t)((t->global ? TLB_FLAG_GLOBAL : 0) | (large ? TLB_FLAG_LARGE : 0));
     tlb->filled = true;
-    if (t->large)
-        p->tlb_set->large = true;
+    if (t->global)
+        tlb->local[index / 64] &= ~BIT(index % 64);
+    else
+        tlb->local[index / 64] |= BIT(index % 64);
+    if (large) {
+        unsigned n = large_filter(t->bits);
+        filter_add(p->tlb_set->large[n], linear >> large_bits[n]);
+    }
     if (!data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa) ||
         !slot_is_present(slot, t->gpa, true))
         return;
@@ -164,6 +235,7 @@ void tlb_drop_write_tag(struct processor *p, uint64_t linear)
 
 void tlb_flush_all(struct processor *p)
 {
+    p->slot = NULL;
     if (!p->tlb_sets)
         return;
     for (unsigned s = 0; s < TLB_SETS; s++)
@@ -207,6 +279,18 @@ void tlb_load_cr3(struct processor *p, uint64_t value, bool keep)
     p->tlb = &set->class[class];
 }
 
+/* Drops the fragments of large pages that differ from LINEAR only in the low BITS bits. */
+static void fragments_drop(struct tlb *t, uint64_t linear, unsigned bits, bool globals)
+{
+    for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        struct tlb_entry *e = &t->entry[i];
+        uint64_t tag = e->read != dead_tag(i) ? e->read : e->fetch;
+        if (t->flags[i] & TLB_FLAG_LARGE && (tag ^ linear) >> bits == 0 &&
+            (globals || !(t->flags[i] & TLB_FLAG_GLOBAL)))
+            entry_drop(t, i);
+    }
+}
+
 static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
 {
     unsigned index = (linear >> PAGE_BITS) & (TLB_ENTRIES - 1);
@@ -216,17 +300,13 @@ static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
             continue;
         if (globals || !(t->flags[index] & TLB_FLAG_GLOBAL))
             entry_drop(t, index);
-        jumps_drop(t, linear, s->large ? 30 : PAGE_BITS);
-        if (!s->large)
-            continue;
-        /* Fragments of one large page stand in many entries; its size was not kept, so take the
-         * largest there is. */
-        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
-            struct tlb_entry *e = &t->entry[i];
-            uint64_t tag = e->read != dead_tag(i) ? e->read : e->fetch;
-            if (t->flags[i] & TLB_FLAG_LARGE && (tag ^ linear) >> 30 == 0 &&
-                (globals || !(t->flags[i] & TLB_FLAG_GLOBAL)))
-                entry_drop(t, i);
+        jumps_drop(t, linear, PAGE_BITS);
+        for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
+            unsigned bits = large_bits[n];
+            if (!filter_has(s->large[n], linear >> bits))
+                continue;
+            fragments_drop(t, linear, bits, globals);
+            jumps_drop(t, linear, bits);
         }
     }
 }

@@ -601,11 +601,14 @@ static void our_extension(const struct kvm_engine *e)
     CHECK(test_vm(t, TRAPEZE_KVM_MEMORY_WRITTEN, &w), 0);
     w.size = -1ull;
     CHECK(test_vm(t, TRAPEZE_KVM_MEMORY_WRITTEN, &w), -EINVAL);
+    CHECK(test_vm(t, TRAPEZE_KVM_REPORTS_WRITES, NULL), 0);
     TEST_START(t, long, count_code);
     test_run(t, KVM_EXIT_HLT);
     CHECK(test_vcpu(t, TRAPEZE_KVM_GET_INSTRUCTIONS, &instructions), 0);
     g_assert_cmpuint(instructions, >=, 2000);
     TEST_START(t, long, hypercall_code);
+    w = (struct trapeze_kvm_memory_written){.gpa = TEST_CODE, .size = 4096};
+    CHECK(test_vm(t, TRAPEZE_KVM_MEMORY_WRITTEN, &w), 0);
     test_run(t, KVM_EXIT_HLT);
     struct {
         struct trapeze_kvm_exit_counts header;
