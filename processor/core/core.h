@@ -350,6 +350,28 @@ void vector_stubs_free(struct vector_stubs *s);
 /* Power-up state of x87, SSE and AVX. */
 void vector_reset(struct processor *p);
 
+/* Fields of an FXSAVE image. */
+#define FX_FCW        0
+#define FX_FSW        2
+#define FX_FTW        4 /* abridged: a bit a physical register, 1 = not empty */
+#define FX_FOP        6
+#define FX_FIP        8
+#define FX_FDP        16
+#define FX_MXCSR      24
+#define FX_ST         32
+#define FX_XMM        160
+#define FX_X87_END    160
+
+/* True for x87 instructions that leave the pointers to the last instruction and its operand alone
+ * (SDM volume 1, 8.1.8). */
+bool x87_is_control(const struct insn *i);
+static inline uint16_t x87_opcode(const struct insn *i)
+{
+    return (uint16_t)((i->opcode & 7) << 8 | i->modrm);
+}
+/* Makes I the last x87 instruction: FOP and FIP. */
+void x87_set_last(struct processor *p, const struct insn *i);
+
 /* ---------------------------------------------------------------- mmu.c for system/ */
 
 /* TLB effects of system instructions. */

@@ -131,6 +131,7 @@ struct code_block {
     uint8_t *direct;      /* and for jumps inside the page */
     uint16_t host_bytes;
     uint8_t vector; /* what the translation needs of vector instructions */
+    bool x87;       /* and whether it has x87 or MMX */
     struct insn insn[]; /* count of them, then the end marker */
 };
 #define CODE_MODE (MODE_DECODE | MODE_REAL | MODE_V86 | MODE_LONG | MODE_STACK16 | MODE_FLAT32)

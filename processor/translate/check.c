@@ -33,6 +33,7 @@ struct result {
     uint64_t rip;
     uint32_t status, mxcsr;
     uint8_t ymm[16 * 32];
+    uint8_t x87[FX_X87_END];
 };
 _Static_assert(sizeof(((struct result *)0)->ymm) == sizeof(((struct vector_state *)0)->ymm), "all");
 
@@ -93,6 +94,8 @@ static void take(const struct processor *p, struct result *r)
     r->status = p->status;
     r->mxcsr = p->vector.mxcsr;
     memcpy(r->ymm, p->vector.ymm, sizeof(r->ymm));
+    memcpy(r->x87, p->vector.fxsave, sizeof(r->x87));
+    memset(r->x87 + FX_MXCSR, 0, FX_ST - FX_MXCSR); /* not the guest's */
 }
 
 static void put_back(struct processor *p, const struct result *r)
@@ -102,6 +105,8 @@ static void put_back(struct processor *p, const struct result *r)
     p->status = r->status;
     p->vector.mxcsr = r->mxcsr;
     memcpy(p->vector.ymm, r->ymm, sizeof(r->ymm));
+    memcpy(p->vector.fxsave, r->x87, FX_MXCSR);
+    memcpy(p->vector.fxsave + FX_ST, r->x87 + FX_ST, FX_X87_END - FX_ST);
 }
 
 /* ---------------------------------------------------------------- the report */

@@ -10,6 +10,7 @@
  *   lower-copy.c    instructions that are emitted again as they are
  *   lower-flow.c    stack and branches
  *   lower-vector.c  SSE and AVX
+ *   lower-x87.c     x87 and MMX
  *
  * Guest registers: RAX RCX RDX RBX RSI RDI R8 R12 to R15 are in the host's of the same name, RSP in
  * R9, RBP in R10.  R9, R10 and R11 are homeless: they live in the frame and are brought into a
@@ -45,14 +46,20 @@ enum {
     FRAME_COUNT,  /* instructions retired */
     FRAME_VECTOR, /* enum vector_level: whether vector registers hold the guest's */
     FRAME_MXCSR,  /* the host's */
+    FRAME_X87,    /* 1: x87 registers hold the guest's; the host's control word in the upper half */
+    FRAME_FOP,    /* meanwhile: the last x87 instruction, its address, and its operand's */
+    FRAME_FIP,
+    FRAME_FDP,
     FRAME_SLOTS
 };
 #define FRAME(field) ((int32_t)(8 * (field)))
-#define FRAME_BYTES  (8 * FRAME_SLOTS)
+#define FRAME_BYTES  (8 * (FRAME_SLOTS | 1)) /* so that the stack is aligned */
 
 /* What vector instructions the guest may run natively now: none, SSE, AVX as well. */
 enum vector_level { VECTOR_NONE, VECTOR_SSE, VECTOR_AVX };
 unsigned vector_level(const struct processor *p);
+/* Whether x87 and MMX instructions may run natively now: none may raise an exception. */
+bool x87_native(const struct processor *p);
 
 /* A place in a translation from which C is called. */
 struct translate_site {
@@ -77,7 +84,7 @@ struct translator {
     void (*enter)(struct processor *p, const uint8_t *code);
     /* Thunks (writable addresses).  All but EXIT take a site's number in T1; EXIT takes a
      * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
-    uint8_t *slow, *call, *call_other, *link, *vector, *exit;
+    uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
     const uint8_t *cold;
     unsigned threshold;
     bool check;
@@ -121,6 +128,7 @@ enum late_kind {
     LATE_CHAIN,  /* a taken forward branch inside the page */
     LATE_FAR,    /* a taken branch to another page */
     LATE_VECTOR, /* load the vector registers */
+    LATE_X87,    /* and those of x87 */
     LATE_STALE,  /* entered though dead, or while something is asked for */
 };
 struct late {
@@ -143,6 +151,7 @@ struct lowering {
     unsigned n;           /* its number in the block */
     uint16_t live, after; /* flags live before and after it */
     unsigned vector;      /* the level that is known to be loaded */
+    bool x87;             /* likewise x87 registers */
     uint8_t *start;       /* entry from the run loop, flags in the frame */
     uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
     struct late late[LATE_MAX];
@@ -152,7 +161,7 @@ struct lowering {
 /* Emits instruction l->i and returns true, or emits nothing of use and returns false: it is left to
  * its handler then. */
 typedef bool lower_fn(struct lowering *l);
-lower_fn lower_copy, lower_lea, lower_nop, lower_divide, lower_vector;
+lower_fn lower_copy, lower_lea, lower_nop, lower_divide, lower_vector, lower_x87;
 lower_fn lower_push, lower_pop, lower_leave, lower_call, lower_call_indirect, lower_return;
 lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional;
 
@@ -171,9 +180,21 @@ void lower_load_flags(struct lowering *l);
 bool lower_effective(struct lowering *l, enum host_register to);
 /* The linear address into T0.  Flags are lost. */
 bool lower_linear(struct lowering *l);
+/* Its second half: from the effective address in T0. */
+void lower_add_base(struct lowering *l);
 /* From the linear address in T0 to the host address of SIZE bytes.  T1 and flags are lost.  Nothing
  * of the instruction may have become visible before its last check. */
 void lower_check(struct lowering *l, unsigned size, bool write);
+
+/* Sees to it that x87 registers are loaded; flags are kept. */
+void lower_need_x87(struct lowering *l);
+/* Moves x87 state between the host and struct processor, in RBP, if the frame says that it is in
+ * registers.  Loading comes before that of vector registers, which it spoils with MXCSR; storing
+ * comes after. */
+void x87_emit_load(struct emitter *e);
+void x87_emit_store(struct emitter *e);
+/* C was called at site S: makes the pointers to the last x87 instruction those of what ran before. */
+void x87_note_last(struct processor *p, const struct translate_site *s);
 
 /* Makes a site for the current instruction and returns its number. */
 uint32_t lower_site(struct lowering *l);

@@ -63,16 +63,21 @@ bool lower_effective(struct lowering *l, enum host_register to)
     return true;
 }
 
-bool lower_linear(struct lowering *l)
+void lower_add_base(struct lowering *l)
 {
     const struct insn *i = l->i;
-    if (!lower_effective(l, T0))
-        return false;
     if (i->seg == SEG_FS || i->seg == SEG_GS) {
         emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
         emit_alu_load(&l->e, ALU_ADD, T0, T1,
                       (int32_t)(offsetof(struct processor, flat_base) + 8u * i->seg));
     }
+}
+
+bool lower_linear(struct lowering *l)
+{
+    if (!lower_effective(l, T0))
+        return false;
+    lower_add_base(l);
     return true;
 }
 

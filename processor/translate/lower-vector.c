@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * SSE and AVX instructions, emitted again on the host's vector registers of the same numbers.
+ * MMX, SSE and AVX instructions, emitted again on the host's vector registers of the same numbers.
  *
  * Those hold the guest's only while the frame says so (FRAME_VECTOR), so that integer code and its
  * calls of C pay nothing: the first vector instruction of a block, and one that follows a handler
@@ -59,6 +59,7 @@ static void need_vector(struct lowering *l, unsigned level)
 /* The operands that its fields name, by kind of register. */
 struct vector_fields {
     const struct operand *reg, *rm; /* general registers, or memory */
+    bool xmm, mmx_reg, mmx_rm;
     int memory;
 };
 
@@ -77,13 +78,21 @@ static bool find_fields(const struct insn *i, struct vector_fields *f)
         case OPERAND_NONE:
         case OPERAND_IMM:
         case OPERAND_MEM:
+            break;
+        case OPERAND_MMX_REG:
+            f->mmx_reg = true;
+            break;
+        case OPERAND_MMX_RM:
+            f->mmx_rm = true;
+            break;
         case OPERAND_XMM_REG:
         case OPERAND_XMM_RM:
         case OPERAND_XMM_V:
         case OPERAND_XMM_IMM:
         case OPERAND_XMM0:
+            f->xmm = true;
             break;
-        default: /* MMX, x87, gathers */
+        default: /* gathers */
             return false;
         }
     }
@@ -147,7 +156,21 @@ static bool lower_native(struct lowering *l)
     if (i->map == MAP_ONE || !find_fields(i, &f))
         return false;
     encode(i, &op);
-    need_vector(l, level_of(i));
+    bool mmx = f.mmx_reg || f.mmx_rm;
+    if (mmx && !x87_native(l->p))
+        return false;
+    if (!mmx || f.xmm) {
+        if (vector_level(l->p) < level_of(i))
+            return false;
+        need_vector(l, level_of(i));
+    }
+    if (mmx)
+        lower_need_x87(l);
+    /* MMX registers are eight: REX does not count. */
+    if (f.mmx_reg)
+        op.reg &= 7;
+    if (f.mmx_rm)
+        op.rm &= 7;
     if (f.memory >= 0) {
         if (!reach_memory(l, (unsigned)f.memory))
             return false;
@@ -178,14 +201,19 @@ static bool lower_native(struct lowering *l)
 bool lower_vector(struct lowering *l)
 {
     const struct insn *i = l->i;
-    /* What this host or this guest lacks raises #UD. */
-    if (i->exec == exec_invalid || vector_level(l->p) < level_of(i))
+    if (i->exec == exec_invalid) /* what the host lacks: #UD */
         return false;
     switch (i->attr->op) {
     case OP_NATIVE:
         return lower_native(l);
+    case OP_X87:
+    case OP_FWAIT:
+    case OP_EMMS:
+        return lower_x87(l);
     case OP_VZEROUPPER:
     case OP_VZEROALL:
+        if (vector_level(l->p) < VECTOR_AVX)
+            return false;
         need_vector(l, VECTOR_AVX);
         EMIT(&l->e, 0xc5, i->attr->op == OP_VZEROALL ? 0xfc : 0xf8, 0x77);
         return true;

@@ -106,6 +106,8 @@ static uint16_t flags_read(const struct insn *i)
  * be as they were. */
 static uint16_t flags_written(const struct insn *i)
 {
+    if (i->attr->op == OP_X87) /* FCOMI leaves OF, SF and AF alone on some processors */
+        return i->attr->flags_written & (FLAG_CF | FLAG_PF | FLAG_ZF);
     return i->attr->flags_written & FLAGS_STATUS;
 }
 
@@ -238,6 +240,9 @@ static void emit_late(struct lowering *l, const struct late *late)
     case LATE_VECTOR:
         lower_thunk(l, l->t->vector, late->site);
         break;
+    case LATE_X87:
+        lower_thunk(l, l->t->x87, late->site);
+        break;
     case LATE_RESUME:
         for (uint32_t n = 0; n < late->sites; n++)
             s[n].next = translator_executable(l->t, e->at);
@@ -297,8 +302,10 @@ static void lower_handler(struct lowering *l)
     uint32_t site = lower_site(l);
     if (l->live)
         lower_save_flags(l);
-    if (!general)
+    if (!general) {
         l->vector = VECTOR_NONE;
+        l->x87 = false;
+    }
     lower_thunk(l, general ? l->t->call : l->t->call_other, site);
     if (l->t->sites[site].ends)
         return;
@@ -314,6 +321,7 @@ static void lower_insn(struct lowering *l)
     uint32_t first = t->site_count;
     unsigned lates = l->lates;
     unsigned vector = l->vector;
+    bool x87 = l->x87;
     lower_fn *lower = NULL;
     if (l->i->attr->class == CLASS_GENERAL)
         lower = lowerings[l->i->attr->op];
@@ -321,6 +329,7 @@ static void lower_insn(struct lowering *l)
         lower = lower_vector;
     if (!lower || !lower(l)) {
         l->vector = vector;
+        l->x87 = x87;
         l->e.at = start;
         t->site_count = first;
         l->lates = lates;

@@ -129,11 +129,13 @@ static void emit_leave_state(struct emitter *e)
                                  .rm = HOST_RBP,
                                  .disp = offsetof(struct processor, icount)});
     emit_vectors(e, true);
+    x87_emit_store(e);
 }
 
 /* The other way round; RBP points to struct processor before and after. */
 static void emit_load_state(struct emitter *e)
 {
+    x87_emit_load(e);
     emit_vectors(e, false);
     copy_to_frame(e, FRAME(FRAME_TLB), offsetof(struct processor, tlb));
     copy_to_frame(e, FRAME(FRAME_CODE), gpr_at(REG_CODE));
@@ -180,6 +182,7 @@ static uint8_t *emit_enter(struct emitter *e)
     emit_move(e, HOST_RBP, HOST_RDI);
     emit_constant(e, HOST_RAX, VECTOR_NONE);
     emit_store(e, HOST_RSP, FRAME(FRAME_VECTOR), HOST_RAX);
+    emit_store(e, HOST_RSP, FRAME(FRAME_X87), HOST_RAX);
     move_mxcsr(e, 3, HOST_RSP, FRAME(FRAME_MXCSR));
     emit_load_state(e);
     EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE)); /* jmp [RSP + FRAME_SITE] */
@@ -187,8 +190,9 @@ static uint8_t *emit_enter(struct emitter *e)
 }
 
 /* A thunk that calls FUNCTION(p, site, T0) and goes on where it says.  RESULT is where in the frame
- * its second result goes. */
-static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *leave, int result)
+ * its second result goes; ALSO is a second place. */
+static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *leave, int result,
+                                int also)
 {
     uint8_t *start = e->at;
     emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), T0);
@@ -202,6 +206,8 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
     emit_jump_if(e, CC_Z, leave);
     emit_store(e, HOST_RSP, FRAME(FRAME_SITE), HOST_RAX);
     emit_store(e, HOST_RSP, FRAME(result), HOST_RDX);
+    if (also != result)
+        emit_store(e, HOST_RSP, FRAME(also), HOST_RDX);
     emit_load_state(e);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
     EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE));
@@ -239,6 +245,7 @@ static const struct insn *fell_through(struct processor *p, const struct insn *i
 /* Runs the handler of site S's instruction.  Counts it when control does not come back here. */
 static struct onward run_handler(struct processor *p, const struct translate_site *s)
 {
+    x87_note_last(p, s);
     if (p->translator->check) {
         /* The interpreter's turn comes after the comparison. */
         checker_live(p->translator->checker, s->live);
@@ -258,7 +265,7 @@ static struct onward run_handler(struct processor *p, const struct translate_sit
     p->link = NULL;
     if (next) {
         p->icount = count;
-        if (!s->ends && !p->slow &&
+        if (!s->ends && !p->slow && (!s->block->x87 || x87_native(p)) &&
             !(atomic_load_explicit(&p->poll, memory_order_relaxed) & ~POLL_KICK))
             return (struct onward){s->next, 0};
         p->rip = insn_rip(p, next);
@@ -273,19 +280,36 @@ static struct onward call_handler(struct processor *p, uint64_t site, uint64_t t
     return run_handler(p, &p->translator->sites[site]);
 }
 
+/* Leaves before site S's instruction. */
+static struct onward interpret_from(struct processor *p, const struct translate_site *s)
+{
+    if (p->translator->check)
+        checker_live(p->translator->checker, s->live);
+    p->icount += s->index;
+    p->rip = insn_rip(p, s->insn);
+    return leave;
+}
+
 /* The vector registers are needed: are they to be had? */
 static struct onward load_vectors(struct processor *p, uint64_t site, uint64_t t0)
 {
     const struct translate_site *s = &p->translator->sites[site];
     unsigned level = vector_level(p);
     (void)t0;
+    x87_note_last(p, s);
     if (level >= s->size)
         return (struct onward){s->resume, level};
-    if (p->translator->check)
-        checker_live(p->translator->checker, s->live);
-    p->icount += s->index;
-    p->rip = insn_rip(p, s->insn);
-    return leave;
+    return interpret_from(p, s);
+}
+
+/* The same for x87 registers. */
+static struct onward load_x87(struct processor *p, uint64_t site, uint64_t t0)
+{
+    const struct translate_site *s = &p->translator->sites[site];
+    (void)t0;
+    if (x87_native(p))
+        return (struct onward){s->resume, 1};
+    return interpret_from(p, s);
 }
 
 /* A TLB miss at LINEAR: fills the TLB and finds the host address where the access is as plain as
@@ -295,6 +319,7 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
     const struct translate_site *s = &p->translator->sites[site];
     uint64_t inside = linear & PAGE_OFFSET_MASK, size = PAGE_BYTES - inside;
     p->translator->counts.slow++;
+    x87_note_last(p, s);
     if (size < s->size)
         return run_handler(p, s);
     uint64_t count = p->icount;
@@ -315,6 +340,7 @@ static struct onward link_jump(struct processor *p, uint64_t site, uint64_t t0)
 {
     struct translator *t = p->translator;
     (void)t0;
+    x87_note_last(p, &t->sites[site]);
     p->rip = p->gpr[REG_CODE] + t->sites[site].target;
     t->pending = (uint32_t)site + 1;
     if (t->check)
@@ -344,12 +370,17 @@ static void make_thunks(struct translator *t)
     const uint8_t *enter = translator_executable(t, emit_enter(&e));
     memcpy(&t->enter, &enter, sizeof(enter));
     uint8_t *leave_code = emit_return(&e);
-    t->slow = emit_call_thunk(&e, (uintptr_t)slow_access, leave_code, FRAME_ARGUMENT);
-    t->call = emit_call_thunk(&e, (uintptr_t)call_handler, leave_code, FRAME_ARGUMENT);
-    /* Handlers answer 0: VECTOR_NONE. */
-    t->call_other = emit_call_thunk(&e, (uintptr_t)call_handler, leave_code, FRAME_VECTOR);
-    t->link = emit_call_thunk(&e, (uintptr_t)link_jump, leave_code, FRAME_ARGUMENT);
-    t->vector = emit_call_thunk(&e, (uintptr_t)load_vectors, leave_code, FRAME_VECTOR);
+    t->slow =
+        emit_call_thunk(&e, (uintptr_t)slow_access, leave_code, FRAME_ARGUMENT, FRAME_ARGUMENT);
+    t->call =
+        emit_call_thunk(&e, (uintptr_t)call_handler, leave_code, FRAME_ARGUMENT, FRAME_ARGUMENT);
+    /* Handlers answer 0: VECTOR_NONE, and no x87. */
+    t->call_other =
+        emit_call_thunk(&e, (uintptr_t)call_handler, leave_code, FRAME_VECTOR, FRAME_X87);
+    t->link = emit_call_thunk(&e, (uintptr_t)link_jump, leave_code, FRAME_ARGUMENT, FRAME_ARGUMENT);
+    t->vector =
+        emit_call_thunk(&e, (uintptr_t)load_vectors, leave_code, FRAME_VECTOR, FRAME_VECTOR);
+    t->x87 = emit_call_thunk(&e, (uintptr_t)load_x87, leave_code, FRAME_X87, FRAME_X87);
     t->exit = emit_exit(&e, leave_code);
     t->cold = translator_executable(t, t->exit);
     t->used = t->thunk_bytes = ALIGN_UP((size_t)(e.at - t->writable), 64);
@@ -453,7 +484,7 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
         t->pending = 0;
         return false;
     }
-    if (b->vector > vector_level(p)) {
+    if (b->vector > vector_level(p) || (b->x87 && !x87_native(p))) {
         t->pending = 0;
         return false;
     }

@@ -176,18 +176,7 @@ static inline unsigned vector_registers(const struct processor *p)
 
 /* ---------------------------------------------------------------- x87 state */
 
-/* Fields of an FXSAVE image. */
-#define FX_FCW        0
-#define FX_FSW        2
-#define FX_FTW        4 /* abridged: a bit a physical register, 1 = not empty */
-#define FX_FOP        6
-#define FX_FIP        8
-#define FX_FDP        16
-#define FX_MXCSR      24
-#define FX_ST         32
-#define FX_XMM        160
 #define FSW_TOP_SHIFT 11
-#define FX_X87_END    160
 
 static inline uint16_t get16(const uint8_t *b)
 {

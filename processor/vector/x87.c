@@ -81,6 +81,14 @@ static bool run_store(struct vector_stubs *s, stub_fn *stub, unsigned size)
     return memcmp(first, s->bounce, size) == 0;
 }
 
+void x87_set_last(struct processor *p, const struct insn *i)
+{
+    uint8_t *image = p->vector.fxsave;
+    uint64_t fip = insn_rip(p, i);
+    put16(image + FX_FOP, x87_opcode(i));
+    put64(image + FX_FIP, (p->mode & MODE_DECODE) == DECODE_64 ? fip : (uint32_t)fip);
+}
+
 HANDLER(x87_run)
 {
     struct vector_stubs *s = p->stubs;
@@ -115,9 +123,7 @@ HANDLER(x87_run)
         }
     }
     /* Put the guest's addresses in place of the host's. */
-    put16(image + FX_FOP, (uint16_t)((i->opcode & 7) << 8 | i->modrm));
-    uint64_t fip = insn_rip(p, i);
-    put64(image + FX_FIP, (p->mode & MODE_DECODE) == DECODE_64 ? fip : (uint32_t)fip);
+    x87_set_last(p, i);
     put64(image + FX_FDP, fdp);
     return i + 1;
 }
@@ -200,6 +206,11 @@ exec_fn *bind_x87(const struct insn *i)
     default:
         return NULL;
     }
+}
+
+bool x87_is_control(const struct insn *i)
+{
+    return bind_x87(i) != NULL;
 }
 
 /* ---------------------------------------------------------------- environment images */

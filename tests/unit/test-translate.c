@@ -205,6 +205,102 @@ static void test_crossing(void)
     guest_free(g);
 }
 
+/* ---------------------------------------------------------------- x87 and MMX */
+
+/* Arithmetic over pages that are not in the TLB, control words, branches on results, MMX and SSE in
+ * between, and the pointers to the last instruction: where C is called, after branches, and after
+ * what sets them. */
+GUEST_CODE(64, code_x87,
+           "fninit\n mov $300, %ecx\n mov $0xa000, %esi\n mov $0x100000, %ebx\n fldz\n"
+           "movl $0x037f0f7f, 0x100(%rsi)\n"
+           "1: mov %rcx, (%rbx)\n fildll (%rbx)\n fld1\n fadd %st(1), %st\n fdivrp\n"
+           "   fadd %st, %st(1)\n fstpl 8(%rbx)\n fldl 8(%rbx)\n fcomip\n jne 2f\n"
+           "   fnstcw 0x20(%rsi)\n fldcw 0x100(%rsi)\n fld %st\n fistpll 16(%rbx)\n"
+           "   fldcw 0x102(%rsi)\n fld %st\n fstpt 24(%rbx)\n"
+           "2: fnstenv 0x40(%rsi)\n mov 0x4c(%rsi), %eax\n xor %rax, %rdx\n rol $7, %rdx\n"
+           "   fldcw 0x102(%rsi)\n mov 0x54(%rsi), %eax\n add %rax, %rdx\n"
+           "   fcom 8(%rbx)\n fnstsw %ax\n sahf\n ja 3f\n fchs\n"
+           "3: fnsave 0x40(%rsi)\n frstor 0x40(%rsi)\n fnstenv 0xc0(%rsi)\n"
+           "   mov 0xcc(%rsi), %eax\n add %rax, %rdx\n fldcw 0x102(%rsi)\n"
+           "   call 4f\n fwait\n add $0x2128, %ebx\n and $0x7fffff, %ebx\n or $0x100000, %ebx\n"
+           "   dec %ecx\n jnz 1b\n fnstenv 0x40(%rsi)\n fxsave 0x200(%rsi)\n hlt\n"
+           "4: fstpt (%rsi)\n movq (%rsi), %mm1\n paddw 8(%rbx), %mm1\n movq2dq %mm1, %xmm9\n"
+           "   cvtpi2ps 8(%rbx), %xmm9\n movq %mm1, 40(%rbx)\n pxor %mm0, %mm0\n"
+           "   psadbw %mm1, %mm0\n movd %mm0, %r10\n add %r10, %rdx\n emms\n fldt (%rsi)\n"
+           "   fsqrt\n ret");
+/* An exception unmasked while translated code runs, raised, seen as #MF at the next that waits. */
+GUEST_CODE(64, code_x87_unmasked,
+           "fninit\n mov $0xa000, %esi\n movw $0x37b, (%rsi)\n fldz\n fld1\n"
+           "mov $20, %ecx\n 1: fadd %st, %st\n dec %ecx\n jnz 1b\n"
+           "fldcw (%rsi)\n fdiv %st(1), %st\n mov $7, %ebx\n fld1\n hlt");
+/* The second load faults: the pointers are the first one's. */
+GUEST_CODE(64, code_x87_fault,
+           "fninit\n mov $0xa000, %esi\n mov $0x1000000, %edi\n 1: fldl 8(%rsi)\n fldl (%rdi)\n"
+           "jmp 1b");
+
+static struct guest *guest_x87(const uint8_t *code, const uint8_t *end)
+{
+    struct guest *g = guest_64(code, end);
+    g->p->cr4 |= CR4_OSFXSR;
+    processor_state_changed(g->p);
+    g->p->gpr[REG_RAX] = g->p->gpr[REG_RDX] = 0;
+    return g;
+}
+#define GUEST_X87(code) guest_x87(code, code##_end)
+
+/* Compares registers, x87 state with its pointers, and memory. */
+static void check_same(const struct guest *a, const struct guest *b)
+{
+    const uint8_t *x = a->p->vector.fxsave, *y = b->p->vector.fxsave;
+    g_assert_cmpmem(a->p->gpr, 16 * 8, b->p->gpr, 16 * 8);
+    g_assert_cmpmem(x, 24, y, 24);
+    g_assert_cmpmem(x + 32, 128, y + 32, 128);
+    g_assert_cmpmem(a->p->vector.ymm, sizeof(a->p->vector.ymm), b->p->vector.ymm,
+                    sizeof(b->p->vector.ymm));
+    g_assert_cmpmem(a->ram, GUEST_BYTES, b->ram, GUEST_BYTES);
+}
+
+static void test_x87(void)
+{
+    struct guest *expected = GUEST_X87(code_x87);
+    guest_halts(expected);
+    struct guest *g = translated(GUEST_X87(code_x87), 1, false);
+    guest_halts(g);
+    check_same(expected, g);
+    /* Natively all but FNSTENV, FNSAVE and FRSTOR, four a round, and two more at the end. */
+    g_assert_cmpuint(counts(g).handlers, <, 300 * 4 + 40);
+    guest_free(g);
+    g = translated(GUEST_X87(code_x87), 1, true);
+    guest_halts(g);
+    check_same(expected, g);
+    check_clean(g);
+    guest_free(g);
+    guest_free(expected);
+}
+
+static void test_x87_exceptions(void)
+{
+    struct guest *expected = GUEST_X87(code_x87_unmasked);
+    guest_faults(expected, VECTOR_MF, code_x87_unmasked_end - code_x87_unmasked - 3);
+    struct guest *g = translated(GUEST_X87(code_x87_unmasked), 1, false);
+    guest_faults(g, VECTOR_MF, code_x87_unmasked_end - code_x87_unmasked - 3);
+    g_assert_cmpuint(g->p->gpr[REG_RBX], ==, 7);
+    check_same(expected, g);
+    guest_free(g);
+    guest_free(expected);
+
+    expected = GUEST_X87(code_x87_fault);
+    guest_faults_with(expected, VECTOR_PF, 15, 0);
+    g = translated(GUEST_X87(code_x87_fault), 1, false);
+    guest_faults_with(g, VECTOR_PF, 15, 0);
+    check_same(expected, g);
+    uint64_t fip;
+    memcpy(&fip, g->p->vector.fxsave + 8, 8);
+    g_assert_cmphex(fip, ==, CODE + 12);
+    guest_free(g);
+    guest_free(expected);
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -239,6 +335,8 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/written-from-outside", test_written_from_outside);
     g_test_add_func("/translate/fault-in-block", test_fault_in_block);
     g_test_add_func("/translate/crossing", test_crossing);
+    g_test_add_func("/translate/x87", test_x87);
+    g_test_add_func("/translate/x87-exceptions", test_x87_exceptions);
     g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
     g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
     g_test_add_data_func("/translate/kick/indirect", code_spin_indirect, test_kick);
