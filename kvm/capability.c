@@ -109,7 +109,7 @@ static const struct {
     {KVM_CAP_BINARY_STATS_FD, 1},
     {KVM_CAP_PRE_FAULT_MEMORY, 1},
     {KVM_CAP_MEMORY_FAULT_INFO, 1},
-    {KVM_CAP_TRAPEZE, 2},
+    {KVM_CAP_TRAPEZE, 3},
 };
 
 long capability_check(struct vm *vm, unsigned long number)

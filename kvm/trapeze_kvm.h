@@ -61,7 +61,7 @@ void tkvm_clear_kick(struct tkvm_file *vcpu);
 
 /* ---- what Linux lacks: behind one capability of our own ---- */
 
-/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 2; Linux answers 0.
+/* KVM_CHECK_EXTENSION of this number answers the version of the extension, now 3; Linux answers 0.
  */
 #define KVM_CAP_TRAPEZE 0x545250 /* "TRP" */
 
@@ -106,10 +106,11 @@ struct trapeze_kvm_translator {
 };
 #define TRAPEZE_KVM_SET_TRANSLATOR _IOW(KVMIO, 0xf3, struct trapeze_kvm_translator)
 
-/* vCPU (version 2): what its translator did; all 0 when it has none. */
+/* vCPU (version 3): what its translator did; all 0 when it has none. */
 struct trapeze_kvm_translator_counts {
     __u64 blocks;   /* translated so far */
     __u64 bytes;    /* of host code, now */
+    __u64 capacity; /* of them, at most */
     __u64 emptied;  /* times the cache was emptied */
     __u64 entries;  /* from the run loop into translated code */
     __u64 links;    /* jumps made direct */
@@ -127,5 +128,10 @@ struct trapeze_kvm_translator_difference {
 };
 #define TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE                                                      \
     _IOR(KVMIO, 0xf5, struct trapeze_kvm_translator_difference)
+
+/* vCPU (version 3): memory accesses that missed the translator's inline TLB check, by kind; the
+ * instructions that its translations left to handlers, by operation; entries that are not 0. */
+#define TRAPEZE_KVM_GET_MISS_COUNTS    _IOWR(KVMIO, 0xf6, struct trapeze_kvm_exit_counts)
+#define TRAPEZE_KVM_GET_HANDLER_COUNTS _IOWR(KVMIO, 0xf7, struct trapeze_kvm_exit_counts)
 
 #endif

@@ -248,19 +248,25 @@ static long do_pre_fault_memory(struct ioctl_call *c)
     return done ? 0 : r;
 }
 
-static long do_get_exit_counts(struct ioctl_call *c)
+/* What COUNT counters, each NAME(n) and VALUE(n), are, but for zeros, as many as fit. */
+struct named_counts {
+    unsigned count;
+    const char *(*name)(const void *from, unsigned n);
+    uint64_t (*value)(const void *from, unsigned n);
+    const void *from;
+};
+static long give_counts(struct ioctl_call *c, const struct named_counts *counts)
 {
     struct trapeze_kvm_exit_counts header;
     if (user_read(&header, c->argument, sizeof(header)) < 0)
         return -EFAULT;
-    const struct vmcs *vmcs = &c->vcpu->processor->vmcs;
     unsigned long at = c->argument + sizeof(header);
     uint32_t filled = 0;
-    for (unsigned i = 0; i < EXIT_REASON_COUNT && filled < header.count; i++) {
-        __typeof__(header.entry[0]) e = {.exits = vmcs->exits[i]};
+    for (unsigned i = 0; i < counts->count && filled < header.count; i++) {
+        __typeof__(header.entry[0]) e = {.exits = counts->value(counts->from, i)};
         if (!e.exits)
             continue;
-        strncpy(e.name, exit_reason_name(i), sizeof(e.name) - 1);
+        strncpy(e.name, counts->name(counts->from, i), sizeof(e.name) - 1);
         if (user_write(at, &e, sizeof(e)) < 0)
             return -EFAULT;
         at += sizeof(e);
@@ -268,6 +274,52 @@ static long do_get_exit_counts(struct ioctl_call *c)
     }
     header.count = filled;
     return user_write(c->argument, &header, sizeof(header));
+}
+
+static const char *exit_name(const void *from, unsigned n)
+{
+    (void)from;
+    return exit_reason_name(n);
+}
+static uint64_t exit_value(const void *from, unsigned n)
+{
+    return ((const struct vmcs *)from)->exits[n];
+}
+static long do_get_exit_counts(struct ioctl_call *c)
+{
+    return give_counts(c, &(struct named_counts){EXIT_REASON_COUNT, exit_name, exit_value,
+                                                 &c->vcpu->processor->vmcs});
+}
+
+static const char *miss_name(const void *from, unsigned n)
+{
+    (void)from;
+    return processor_miss_name(n);
+}
+static uint64_t miss_value(const void *from, unsigned n)
+{
+    return ((const struct processor_translator_counts *)from)->misses[n];
+}
+static long do_get_miss_counts(struct ioctl_call *c)
+{
+    struct processor_translator_counts n;
+    processor_get_translator_counts(c->vcpu->processor, &n);
+    return give_counts(c, &(struct named_counts){PROCESSOR_MISSES, miss_name, miss_value, &n});
+}
+
+static const char *handler_name(const void *from, unsigned n)
+{
+    return ((const struct processor_handler_count *)from)[n].name;
+}
+static uint64_t handler_value(const void *from, unsigned n)
+{
+    return ((const struct processor_handler_count *)from)[n].count;
+}
+static long do_get_handler_counts(struct ioctl_call *c)
+{
+    struct processor_handler_count counts[512];
+    unsigned n = processor_get_handler_counts(c->vcpu->processor, counts, ARRAY_SIZE(counts));
+    return give_counts(c, &(struct named_counts){n, handler_name, handler_value, counts});
 }
 
 static long do_get_instructions(struct ioctl_call *c)
@@ -284,6 +336,7 @@ static long do_get_translator_counts(struct ioctl_call *c)
     *out = (struct trapeze_kvm_translator_counts){
         .blocks = n.blocks,
         .bytes = n.bytes,
+        .capacity = n.capacity,
         .emptied = n.emptied,
         .entries = n.entries,
         .links = n.links,
@@ -353,6 +406,8 @@ static const struct ioctl_entry vcpu_requests[] = {
     {TRAPEZE_KVM_GET_EXIT_COUNTS, ARG_VALUE, do_get_exit_counts},
     {TRAPEZE_KVM_GET_INSTRUCTIONS, ARG_OUT, do_get_instructions},
     {TRAPEZE_KVM_GET_TRANSLATOR_COUNTS, ARG_OUT, do_get_translator_counts},
+    {TRAPEZE_KVM_GET_MISS_COUNTS, ARG_VALUE, do_get_miss_counts},
+    {TRAPEZE_KVM_GET_HANDLER_COUNTS, ARG_VALUE, do_get_handler_counts},
     {TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE, ARG_VALUE, do_get_translator_difference},
 };
 

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REASONS_MAX 160
+#define REASONS_MAX  512
+#define HANDLERS_TOP 16 /* operations that are printed */
 
 /* A counter by name, summed over the vCPUs. */
 struct counter {
@@ -56,23 +57,23 @@ static void count(struct counters *c, const char *name, uint64_t exits)
     c->total += exits;
 }
 
-/* The engine's own counts, by architectural reason; false when it has none. */
-static bool count_architectural(struct machine_vcpu *v, struct counters *c)
+/* The engine's own counts of the kind that REQUEST gives: TRAPEZE_KVM_GET_EXIT_COUNTS or another of
+ * that form.  Does nothing when the engine has none. */
+static void count_engine(struct machine_vcpu *v, unsigned long request, struct counters *c)
 {
     struct trapeze_kvm_exit_counts *t;
     bool known;
 
     if (!v->machine->engine->extended)
-        return false;
+        return;
     t = g_malloc0(sizeof *t + REASONS_MAX * sizeof t->entry[0]);
     t->count = REASONS_MAX;
-    known = engine_ioctl_pointer(v->machine->engine, v->file, TRAPEZE_KVM_GET_EXIT_COUNTS, t) >= 0;
+    known = engine_ioctl_pointer(v->machine->engine, v->file, request, t) >= 0;
     for (unsigned i = 0; known && i < MIN(t->count, REASONS_MAX); i++) {
         t->entry[i].name[sizeof t->entry[i].name - 1] = 0;
         count(c, t->entry[i].name, t->entry[i].exits);
     }
     g_free(t);
-    return known;
 }
 
 static void count_kvm(struct machine_vcpu *v, struct counters *c)
@@ -103,6 +104,18 @@ static uint64_t instructions(struct machine *m)
     return sum;
 }
 
+/* The first MOST counters of all vCPUs for REQUEST, the largest first, indented by INDENT. */
+static void print_top(struct machine *m, unsigned long request, unsigned most, const char *indent)
+{
+    g_autofree struct counters *c = g_new0(struct counters, 1);
+
+    for (unsigned i = 0; i < m->cpus; i++)
+        count_engine(m->vcpus[i], request, c);
+    qsort(c->counter, c->count, sizeof c->counter[0], by_exits);
+    for (unsigned i = 0; i < MIN(c->count, most); i++)
+        fprintf(stderr, "%s%-22s %" PRIu64 "\n", indent, c->counter[i].name, c->counter[i].exits);
+}
+
 /* Blocks translated, how they were left, and what was compared. */
 static void print_translator(struct machine *m)
 {
@@ -117,6 +130,7 @@ static void print_translator(struct machine *m)
             continue;
         sum.blocks += one.blocks;
         sum.bytes += one.bytes;
+        sum.capacity += one.capacity;
         sum.emptied += one.emptied;
         sum.entries += one.entries;
         sum.links += one.links;
@@ -130,13 +144,17 @@ static void print_translator(struct machine *m)
     }
     if (!sum.blocks)
         return;
-    fprintf(stderr,
-            "translator: %llu blocks, %llu bytes of code, emptied %llu times\n"
-            "  entries                  %llu\n"
-            "  direct jumps made        %llu\n"
-            "  TLB misses               %llu\n"
-            "  instructions by handler  %llu\n",
-            sum.blocks, sum.bytes, sum.emptied, sum.entries, sum.links, sum.slow, sum.handlers);
+    fprintf(
+        stderr,
+        "translator: %llu blocks, %llu bytes of code (%.1f %% of the cache), emptied %llu times\n"
+        "  entries                  %llu\n"
+        "  direct jumps made        %llu\n"
+        "  TLB misses               %llu\n",
+        sum.blocks, sum.bytes, sum.capacity ? 100.0 * (double)sum.bytes / (double)sum.capacity : 0,
+        sum.emptied, sum.entries, sum.links, sum.slow);
+    print_top(m, TRAPEZE_KVM_GET_MISS_COUNTS, REASONS_MAX, "    ");
+    fprintf(stderr, "  instructions by handler  %llu\n", sum.handlers);
+    print_top(m, TRAPEZE_KVM_GET_HANDLER_COUNTS, HANDLERS_TOP, "    ");
     if (sum.compared)
         fprintf(stderr, "  compared                 %llu\n  differences              %llu\n%s",
                 sum.compared, sum.differences, difference->text);
@@ -150,7 +168,7 @@ void machine_print_stats(struct machine *m)
 
     for (unsigned i = 0; i < m->cpus; i++) {
         count_kvm(m->vcpus[i], user);
-        count_architectural(m->vcpus[i], architectural);
+        count_engine(m->vcpus[i], TRAPEZE_KVM_GET_EXIT_COUNTS, architectural);
     }
     const struct counters *tables[] = {architectural, user};
     const char *titles[] = {"VM exits by architectural reason", "exits to the machine"};

@@ -26,10 +26,25 @@ struct processor_translator {
  * memory, with everything interpreted then. */
 int processor_set_translator(struct processor *p, const struct processor_translator *how);
 
+/* Why a memory access missed the inline TLB check. */
+enum processor_miss {
+    MISS_EMPTY,      /* nothing was in its entry: new, or flushed */
+    MISS_OTHER_PAGE, /* another page was */
+    MISS_WRITE_TAG,  /* the page was there, not yet for writing: its dirty bit, or the dirty log */
+    MISS_FAULT,      /* a page fault */
+    MISS_DEVICE,     /* no memory there, or none that can be written */
+    MISS_CODE_PAGE,  /* a write to a page that holds decoded code */
+    MISS_CROSSING,   /* it reached into the next page */
+    MISS_CHECKED,    /* alignment checks or breakpoints were on */
+    PROCESSOR_MISSES,
+};
+const char *processor_miss_name(enum processor_miss kind);
+
 /* What the translator did; all 0 without one. */
 struct processor_translator_counts {
     uint64_t blocks;   /* translated so far */
     uint64_t bytes;    /* of host code, now */
+    uint64_t capacity; /* of them, at most */
     uint64_t emptied;  /* times the cache was emptied */
     uint64_t entries;  /* from the run loop into translated code */
     uint64_t links;    /* jumps made direct */
@@ -37,9 +52,19 @@ struct processor_translator_counts {
     uint64_t handlers; /* instructions run by their handler from translated code */
     uint64_t compared; /* runs compared with the interpreter */
     uint64_t differences;
+    /* The same as slow, by kind. */
+    uint64_t misses[PROCESSOR_MISSES];
 };
 void processor_get_translator_counts(const struct processor *p,
                                      struct processor_translator_counts *out);
+/* The instructions that handlers ran from translated code, by operation (its Intel mnemonic), in no
+ * order: at most ROOM entries to OUT.  Returns how many. */
+struct processor_handler_count {
+    const char *name;
+    uint64_t count;
+};
+unsigned processor_get_handler_counts(const struct processor *p,
+                                      struct processor_handler_count *out, unsigned room);
 /* The first difference that was found, as text of several lines; NULL: none.  Valid until the next
  * processor_set_translator. */
 const char *processor_translator_difference(const struct processor *p);

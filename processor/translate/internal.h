@@ -5,6 +5,7 @@
  *   emit.c          host instructions
  *   run.c           the code cache, the way in and out, what translations call
  *   check.c         translations compared with the interpreter
+ *   count.c         why translations called C
  *   lower.c         a block: liveness of flags, out-of-line code, instructions left to handlers
  *   lower-memory.c  addresses and the TLB check
  *   lower-copy.c    instructions that are emitted again as they are
@@ -92,6 +93,7 @@ struct translator {
     uint32_t pending; /* a link site that led here, plus 1; 0: none */
     struct checker *checker;
     struct processor_translator_counts counts;
+    uint64_t handled[OP_COUNT]; /* of counts.handlers, by operation */
 };
 
 static inline const uint8_t *translator_executable(const struct translator *t, const uint8_t *at)
@@ -105,6 +107,15 @@ static inline const uint8_t *translator_executable(const struct translator *t, c
 
 /* Translates B; there is room, and its page is locked. */
 void lower_block(struct processor *p, struct code_block *b);
+
+/* ---------------------------------------------------------------- count.c */
+
+/* I's handler is about to run. */
+void count_handler(struct translator *t, const struct insn *i);
+/* What kind of miss LINEAR is, if the TLB can be filled; before it is. */
+enum processor_miss count_kind(struct processor *p, uint64_t linear, bool write);
+/* And if it gave no host address; afterwards. */
+enum processor_miss count_refused(struct processor *p, uint64_t linear);
 
 /* ---------------------------------------------------------------- check.c */
 

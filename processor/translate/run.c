@@ -259,7 +259,7 @@ static struct onward run_handler(struct processor *p, const struct translate_sit
     marker->exec = fell_through;
     p->insn = i;
     p->icount = count + s->index;
-    p->translator->counts.handlers++;
+    count_handler(p->translator, s->insn);
     const struct insn *next = i->exec(p, i);
     p->insn = NULL;
     p->link = NULL;
@@ -318,18 +318,27 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
 {
     const struct translate_site *s = &p->translator->sites[site];
     uint64_t inside = linear & PAGE_OFFSET_MASK, size = PAGE_BYTES - inside;
+    uint64_t *misses = p->translator->counts.misses;
     p->translator->counts.slow++;
     x87_note_last(p, s);
-    if (size < s->size)
+    if (size < s->size) {
+        misses[MISS_CROSSING]++;
         return run_handler(p, s);
+    }
+    enum processor_miss kind = count_kind(p, linear, s->write);
     uint64_t count = p->icount;
     p->insn = s->insn;
     p->icount = count + s->index; /* a fault leaves from here */
+    misses[MISS_FAULT]++;
     uint8_t *host = mem_host(p, linear, s->write ? MEM_WRITE : MEM_READ, &size);
+    misses[MISS_FAULT]--;
     p->icount = count;
     p->insn = NULL;
-    if (!host)
+    if (!host) {
+        misses[count_refused(p, linear)]++;
         return run_handler(p, s);
+    }
+    misses[kind]++;
     if (p->translator->check)
         checker_access(p, s, linear, host);
     return (struct onward){s->resume, (uint64_t)(uintptr_t)host};
@@ -402,6 +411,7 @@ struct translator *translator_new(unsigned threshold, bool check)
         return NULL;
     }
     make_thunks(t);
+    t->counts.capacity = CODE_BYTES;
     return t;
 }
 

@@ -87,7 +87,7 @@ static void extensions(const struct kvm_engine *e)
     g_assert_cmpint(test_system(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_MAX_VCPUS), >=, 255);
     CHECK(test_vm(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_XSAVE2), 4096);
     CHECK(test_system(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TRAPEZE),
-          is_ours(e) ? 2 : 0);
+          is_ours(e) ? 3 : 0);
     CHECK(test_system(t, KVM_CHECK_EXTENSION, (void *)0x7fffffff), 0);
     test_vm_free(t);
 }
@@ -617,6 +617,14 @@ static void our_extension(const struct kvm_engine *e)
     CHECK(test_vcpu(t, TRAPEZE_KVM_GET_EXIT_COUNTS, &counts), 0);
     g_assert_cmpuint(counts.header.count, ==, 2); /* VMCALL once, HLT twice */
     g_assert_cmpuint(counts.header.entry[0].exits + counts.header.entry[1].exits, ==, 3);
+    /* Nothing was translated. */
+    counts.header.count = 50;
+    CHECK(test_vcpu(t, TRAPEZE_KVM_GET_MISS_COUNTS, &counts), 0);
+    g_assert_cmpuint(counts.header.count, ==, 0);
+    counts.header.count = 50;
+    CHECK(test_vcpu(t, TRAPEZE_KVM_GET_HANDLER_COUNTS, &counts), 0);
+    g_assert_cmpuint(counts.header.count, ==, 0);
+    CHECK(test_vcpu(t, TRAPEZE_KVM_GET_HANDLER_COUNTS, (void *)8), -EFAULT);
     test_vm_free(t);
 }
 
