@@ -209,15 +209,31 @@ static bool take_engine(void *target, const char *value, GError **error)
 
 static bool take_translator(void *target, const char *value, GError **error)
 {
-    static const char *const names[] = {"off", "on", "check", NULL};
-    enum translator_choice choice = TRANSLATOR_OFF;
+    static const struct {
+        const char *name;
+        enum translator_choice choice;
+    } choices[] = {{"off", TRANSLATOR_OFF}, {"on", TRANSLATOR_ON}, {"check", TRANSLATOR_CHECK}};
 
-    while (names[choice] && strcmp(value, names[choice]))
-        choice++;
-    if (!names[choice])
-        return wrong(error, value, "give on, off or check");
-    ((struct run_target *)target)->config.translator = choice;
-    return true;
+    for (unsigned i = 0; i < ARRAY_SIZE(choices); i++)
+        if (!strcmp(value, choices[i].name)) {
+            ((struct run_target *)target)->config.translator = choices[i].choice;
+            return true;
+        }
+    return wrong(error, value, "give on, off or check");
+}
+
+/* What the environment says holds for guests that the flag says nothing of. */
+static bool default_translator(struct run_target *t, GError **error)
+{
+    const char *value = g_getenv("TRAPEZE_TRANSLATOR");
+
+    if (t->config.translator != TRANSLATOR_DEFAULT || !value || !*value)
+        return true;
+    t->config.translator_optional = true;
+    if (take_translator(t, value, error))
+        return true;
+    g_prefix_error(error, "TRAPEZE_TRANSLATOR in the environment: ");
+    return false;
 }
 
 static bool take_pit(void *target, const char *value, GError **error)
@@ -280,8 +296,9 @@ static const struct option_row rows[] = {
      "software; auto tries KVM out and says what it took and why",
      take_engine},
     {"translator", "on|off|check",
-     "whether the software engine translates code or interprets it\n"
-     "(default off); check does both and compares, slowly",
+     "whether the software engine translates code (the default, unless\n"
+     "TRAPEZE_TRANSLATOR in the environment says else) or interprets\n"
+     "it; check does both and compares, slowly, for one vCPU",
      take_translator},
     {"cpu", "MODEL[,...]", "what the guest's processor offers; see `trapeze help cpu`", take_cpu},
     {"pit", "on|off", "the old timer chip (default on)", take_pit},
@@ -428,7 +445,7 @@ int command_run(int argc, char **argv)
         if (t.help) {
             print_help();
             status = 0;
-        } else {
+        } else if (default_translator(&t, &error)) {
             status = run_with_pidfile(&t, &error);
         }
     }

@@ -133,6 +133,20 @@ static void preload(const char *library)
     g_setenv("LD_PRELOAD", value, TRUE);
 }
 
+/* The library would only log that it does not know the word. */
+static bool check_translator(void)
+{
+    static const char *const words[] = {"", "on", "off", "check", NULL};
+    const char *value = g_getenv("TRAPEZE_TRANSLATOR");
+    if (!value || g_strv_contains(words, value))
+        return true;
+    fprintf(stderr,
+            "trapeze: with-kvm: TRAPEZE_TRANSLATOR in the environment: `%s`: give on, off or "
+            "check\n",
+            value);
+    return false;
+}
+
 static void print_help(void)
 {
     printf(
@@ -140,7 +154,10 @@ static void print_help(void)
         "Runs COMMAND with a /dev/kvm that is Trapeze's own, in software: for QEMU, kvmtool and\n"
         "other programs that use KVM, on hosts that have none.  What COMMAND starts is served,\n"
         "too, unless it is statically linked.  TRAPEZE_KVM_LOG=1 in the environment shows the\n"
-        "requests that fail, TRAPEZE_KVM_LOG=2 all of them, on standard error.\n\n"
+        "requests that fail, TRAPEZE_KVM_LOG=2 all of them, on standard error.  "
+        "TRAPEZE_TRANSLATOR=off\n"
+        "has code interpreted instead of translated; check does both, for VMs with one vCPU, and\n"
+        "prints the first difference.\n\n"
         "  trapeze with-kvm -- qemu-system-x86_64 -accel kvm ...\n");
 }
 
@@ -167,6 +184,8 @@ int command_with_kvm(int argc, char **argv)
                 TRAPEZE_LIBDIR);
         return 1;
     }
+    if (!check_translator())
+        return 1;
     if (strpbrk(library, " :")) {
         refuse(library, "has a space or a colon in its path, which LD_PRELOAD cannot carry; "
                         "move it");

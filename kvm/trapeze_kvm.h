@@ -93,7 +93,9 @@ struct trapeze_kvm_exit_counts {
 #define TRAPEZE_KVM_GET_INSTRUCTIONS _IOR(KVMIO, 0xf2, __u64)
 
 /* VM (version 2): how its vCPUs run code; before the first of them is created, else -EBUSY.
- * Without this call everything is interpreted.  -EINVAL for an unknown mode. */
+ * -EINVAL for an unknown mode.  Without this call code is translated (since version 3), or
+ * interpreted where memory is short or the host forbids executable memory; where a translator was
+ * asked for, KVM_CREATE_VCPU fails then (-ENOMEM). */
 enum {
     TRAPEZE_KVM_INTERPRET,
     TRAPEZE_KVM_TRANSLATE,

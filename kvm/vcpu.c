@@ -21,6 +21,19 @@ bool vcpu_is_bsp(const struct vcpu *v)
     return v->id == v->vm->boot_cpu_id;
 }
 
+/* 0 or -ENOMEM.  Whoever did not ask for a translator can do without. */
+static int set_translator(struct vcpu *v)
+{
+    int r = processor_set_translator(v->processor, &v->vm->translator);
+    if (r == 0 || v->vm->translator_required)
+        return r;
+    log_line(v->vm->system->log, LOG_LEVEL_WARNING,
+             "vCPU %u: no executable memory for translations (memory is short, or the host forbids "
+             "it): its code is interpreted, several times slower",
+             v->id);
+    return 0;
+}
+
 struct vcpu *vcpu_new(struct vm *vm, unsigned id)
 {
     struct vcpu *v = calloc(1, sizeof(*v));
@@ -32,12 +45,9 @@ struct vcpu *vcpu_new(struct vm *vm, unsigned id)
     v->external_vector = v->eoi_vector = -1;
     pthread_mutex_init(&v->mutex, NULL);
     v->processor = processor_new(vm->memory);
-    if (!v->processor || processor_set_translator(v->processor, &vm->translator) < 0) {
-        vcpu_free(v);
-        errno = ENOMEM;
-        return NULL;
-    }
-    int r = dirty_ring_new(v);
+    int r = v->processor ? set_translator(v) : -ENOMEM;
+    if (r == 0)
+        r = dirty_ring_new(v);
     if (r < 0) {
         vcpu_free(v);
         errno = -r;

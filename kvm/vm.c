@@ -53,6 +53,7 @@ struct vm *vm_new(struct system *s)
     pthread_mutex_init(&vm->tsc_lock, NULL);
     pthread_rwlock_init(&vm->msr_filter_lock, NULL);
     vm->tsc_khz = s->tsc_khz;
+    vm->translator.on = true;
     vm->max_vcpu_id = VM_VCPU_IDS_MAX;
     clock_init(vm);
     vm->run_fd = memfd_create("kvm-vcpu", MFD_CLOEXEC);
@@ -420,12 +421,14 @@ static long do_set_translator(struct ioctl_call *c)
         return -EINVAL;
     pthread_mutex_lock(&c->vm->lock);
     long r = vm_vcpu_count(c->vm) ? -EBUSY : 0;
-    if (r == 0)
+    if (r == 0) {
         c->vm->translator = (struct processor_translator){
             .on = t->mode != TRAPEZE_KVM_INTERPRET,
             .check = t->mode == TRAPEZE_KVM_TRANSLATE_CHECK,
             .threshold = t->threshold,
         };
+        c->vm->translator_required = true;
+    }
     pthread_mutex_unlock(&c->vm->lock);
     return r;
 }

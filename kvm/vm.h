@@ -88,6 +88,7 @@ struct vm {
     uint32_t boot_cpu_id; /* the vCPU that starts at the reset vector */
 
     struct processor_translator translator; /* of new vCPUs */
+    bool translator_required;               /* it was asked for: do not interpret instead */
 
     /* Capabilities that were enabled. */
     uint64_t x2apic_api;              /* KVM_X2APIC_API_* */

@@ -200,9 +200,11 @@ static bool set_translator(struct machine *m, GError **error)
     struct trapeze_kvm_translator t = {.mode = modes[m->config->translator]};
     long result;
 
-    if (m->config->translator == TRANSLATOR_OFF)
+    if (m->config->translator == TRANSLATOR_DEFAULT)
         return true;
     if (!m->engine->extended) {
+        if (m->config->translator_optional || m->config->translator == TRANSLATOR_OFF)
+            return true;
         g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
                     "--translator: engine %s has none; add --engine software",
                     m->engine->ops->name);

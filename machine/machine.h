@@ -34,8 +34,8 @@ struct disk_config {
     bool readonly;
 };
 
-/* How the software engine runs code. */
-enum translator_choice { TRANSLATOR_OFF, TRANSLATOR_ON, TRANSLATOR_CHECK };
+/* How the software engine runs code.  DEFAULT: translated, if the host lets it. */
+enum translator_choice { TRANSLATOR_DEFAULT, TRANSLATOR_OFF, TRANSLATOR_ON, TRANSLATOR_CHECK };
 
 /* What to build; strings are the configuration's own.  Filled by the caller from
  * machine_config_init's defaults, and copied nowhere: it must outlive the machine. */
@@ -46,6 +46,7 @@ struct machine_config {
     char *cpu_model; /* as --cpu; NULL for the default */
     enum engine_choice engine;
     enum translator_choice translator;
+    bool translator_optional; /* an engine that has none runs the guest all the same */
     GPtrArray *disks; /* of struct disk_config */
     GPtrArray *nets;  /* of char *: "user,forward=..." */
     char *serial;     /* stdio, none, pty, unix:PATH, file:PATH */

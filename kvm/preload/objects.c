@@ -81,6 +81,7 @@ static struct object *object_new(enum object_kind kind, struct tkvm_file *file)
                 atomic_store(&table.vms, true);
             o->process = getpid();
             o->masked = false;
+            o->checked = kind == OBJECT_VCPU && translator_checked();
             atomic_store(&o->references, 1);
             return o;
         }

@@ -48,6 +48,7 @@ struct object {
     _Atomic uint64_t mask;     /* signals that are blocked during KVM_RUN, bit 0 is signal 1 */
     _Atomic(pthread_t) runner; /* the thread in KVM_RUN, if it has a mask of its own or can be
                                   cancelled at any time: those that signal or cancel it kick */
+    _Atomic bool checked;      /* the first difference of its translator is to be told */
 };
 
 /* The object of descriptor FD with a reference for the caller, or NULL. */
@@ -102,6 +103,15 @@ struct special {
 struct special special_find(const char *path);
 /* Opens it.  A descriptor, or -1 and errno. */
 int special_open(const struct special *s, int flags);
+
+/* ---- translator.c: how guests' code runs, by TRAPEZE_TRANSLATOR ---- */
+
+/* VM was just made. */
+void translator_choose(struct tkvm_file *vm);
+/* True when translator and interpreter are to be compared. */
+bool translator_checked(void);
+/* After KVM_RUN: tells the first difference, if it is to be told. */
+void translator_report(struct object *vcpu);
 
 /* ---- log.c: to stderr, when TRAPEZE_KVM_LOG is set ---- */
 

@@ -34,9 +34,14 @@ static long object_ioctl(struct object *o, uint32_t request, unsigned long argum
     /* Linux refuses a VM to every address space but its own. */
     if (o->kind != OBJECT_SYSTEM && o->process != getpid())
         return -EIO;
-    if (request == KVM_RUN && o->kind == OBJECT_VCPU)
-        return signals_run(o, request, argument);
+    if (request == KVM_RUN && o->kind == OBJECT_VCPU) {
+        long r = signals_run(o, request, argument);
+        translator_report(o);
+        return r;
+    }
     long r = tkvm_ioctl(o->file, request, argument, &created);
+    if (r >= 0 && created && request == KVM_CREATE_VM)
+        translator_choose(created);
     if (r >= 0 && created)
         r = object_install(kind_created(request), created, true);
     if (r == 0 && request == KVM_SET_SIGNAL_MASK)

@@ -3,6 +3,8 @@
  * A program that uses /dev/kvm as other people's do, for test_with_kvm.py: `kvm-client CASE`.  Exit
  * status 0: all was as Linux's KVM has it.  It passes on a /dev/kvm of Linux's, too.
  */
+#include "kvm/trapeze_kvm.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -710,6 +712,62 @@ static void case_dirty_ring(void)
     CHECK(close(vcpu) == 0 && close(vm) == 0 && close(system) == 0);
 }
 
+/* ---------------------------------------------------------------- how code runs */
+
+/* 64-bit code: ECX times inc EAX. */
+static const uint8_t code_hot[] = {
+    0xb9, 0x10, 0x27, 0x00, 0x00, /* mov ecx,10000 */
+    0xff, 0xc0,                   /* again: inc eax */
+    0xff, 0xc9,                   /* dec ecx */
+    0x75, 0xfa,                   /* jnz again */
+    0xf4,                         /* hlt */
+};
+
+/* 64-bit mode, with the first 2 MiB mapped to themselves. */
+static void enter_long_mode(struct guest *g)
+{
+    struct {
+        struct kvm_cpuid2 header;
+        struct kvm_cpuid_entry2 entry[256];
+    } cpuid = {.header.nent = 256};
+    CHECK(ioctl(g->system, KVM_GET_SUPPORTED_CPUID, &cpuid) == 0);
+    CHECK(ioctl(g->vcpu, KVM_SET_CPUID2, &cpuid) == 0);
+    uint64_t *tables = (uint64_t *)(g->memory + 0x2000);
+    tables[0] = 0x3003;
+    tables[512] = 0x4003;
+    tables[1024] = 0x83;
+    struct kvm_sregs s;
+    CHECK(ioctl(g->vcpu, KVM_GET_SREGS, &s) == 0);
+    s.cr3 = 0x2000;
+    s.cr4 = 0x20;
+    s.cr0 = 0x80000033;
+    s.efer = 0x500;
+    s.cs = (struct kvm_segment){
+        .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
+    s.ss = (struct kvm_segment){
+        .limit = 0xffffffff, .selector = 16, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1};
+    s.tr.type = 11;
+    CHECK(ioctl(g->vcpu, KVM_SET_SREGS, &s) == 0);
+}
+
+/* Says on standard output what our KVM's translator did; nothing on Linux's. */
+static void case_translator(void)
+{
+    struct trapeze_kvm_translator_counts counts;
+    struct kvm_regs regs;
+    struct guest g;
+    guest_new(&g, code_hot, sizeof(code_hot));
+    enter_long_mode(&g);
+    run_to(&g, KVM_EXIT_HLT);
+    CHECK(ioctl(g.vcpu, KVM_GET_REGS, &regs) == 0 && regs.rax == 10000);
+    if (ioctl(g.system, KVM_CHECK_EXTENSION, KVM_CAP_TRAPEZE) >= 2) {
+        CHECK(ioctl(g.vcpu, TRAPEZE_KVM_GET_TRANSLATOR_COUNTS, &counts) == 0);
+        printf("%s%s\n", counts.blocks ? "translated" : "interpreted",
+               counts.compared ? " and compared" : "");
+    }
+    guest_free(&g);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -735,6 +793,7 @@ static const struct {
     {"paths", case_paths},
     {"statistics", case_statistics},
     {"dirty-ring", case_dirty_ring},
+    {"translator", case_translator},
 };
 
 int main(int argc, char **argv)

@@ -178,6 +178,13 @@ def test_a_disk_that_may_not_be_written(trapeze, files, disk):
     assert one_line(done.stderr) and "readonly" in done.stderr
 
 
+def test_unknown_translator_in_the_environment(trapeze, files):
+    done = run_program(trapeze, "run", "--kernel", files["kernel"], "--engine", "software",
+                       env=dict(os.environ, TRAPEZE_TRANSLATOR="maybe"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert one_line(done.stderr) and "TRAPEZE_TRANSLATOR" in done.stderr and "maybe" in done.stderr
+
+
 def test_engine_kvm_where_there_is_none(trapeze, files):
     if os.path.exists("/dev/kvm") and os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("/dev/kvm can be opened here")

@@ -27,7 +27,7 @@ def with_kvm(trapeze, *command, timeout=120, **options):
 def client(tmp_path_factory):
     program = tmp_path_factory.mktemp("client") / "kvm-client"
     subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-pthread",
-                    HERE / "kvm-client.c", "-o", program], check=True)
+                    "-I", HERE.parent.parent, HERE / "kvm-client.c", "-o", program], check=True)
     return program
 
 
@@ -39,7 +39,24 @@ def test_client(trapeze, client, case):
 
 def test_every_case_of_the_client_runs():
     source = (HERE / "kvm-client.c").read_text()
-    assert re.findall(r'^    \{"([a-z-]+)", case_', source, re.M) == CASES
+    assert re.findall(r'^    \{"([a-z-]+)", case_', source, re.M) == [*CASES, "translator"]
+
+
+@pytest.mark.parametrize("asked, does", [
+    (None, "translated"), ("", "translated"), ("on", "translated"), ("off", "interpreted"),
+    ("check", "translated and compared")])
+def test_translator(trapeze, client, asked, does):
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "TRAPEZE_TRANSLATOR"}
+    if asked is not None:
+        environment["TRAPEZE_TRANSLATOR"] = asked
+    done = with_kvm(trapeze, client, "translator", env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, does + "\n", "")
+
+
+def test_unknown_translator(trapeze):
+    environment = dict(os.environ, TRAPEZE_TRANSLATOR="maybe")
+    assert "maybe" in refused(trapeze, "true", env=environment)
 
 
 def test_fortified_client(trapeze, tmp_path):
@@ -67,9 +84,9 @@ def test_requests_are_logged_on_demand(trapeze, client):
 
 # ---- the command itself
 
-def refused(trapeze, *command):
+def refused(trapeze, *command, **options):
     """The one line that `with-kvm COMMAND` is refused with."""
-    done = with_kvm(trapeze, *command)
+    done = with_kvm(trapeze, *command, **options)
     assert done.returncode == 1 and done.stdout == ""
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr

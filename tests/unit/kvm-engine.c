@@ -101,9 +101,27 @@ static struct kvm_file *software_open(void)
 }
 
 static long software_ioctl(struct kvm_file *f, unsigned long request, unsigned long argument,
-                           struct kvm_file **created)
+                           struct kvm_file **created, uint32_t mode)
 {
-    return tkvm_ioctl((struct tkvm_file *)f, request, argument, (struct tkvm_file **)created);
+    const struct trapeze_kvm_translator how = {.mode = mode, .threshold = 1};
+    long r = tkvm_ioctl((struct tkvm_file *)f, request, argument, (struct tkvm_file **)created);
+    if (r == 0 && request == KVM_CREATE_VM)
+        g_assert_cmpint(tkvm_ioctl((struct tkvm_file *)*created, TRAPEZE_KVM_SET_TRANSLATOR,
+                                   (unsigned long)&how, NULL),
+                        ==, 0);
+    return r;
+}
+
+static long interpreter_ioctl(struct kvm_file *f, unsigned long request, unsigned long argument,
+                              struct kvm_file **created)
+{
+    return software_ioctl(f, request, argument, created, TRAPEZE_KVM_INTERPRET);
+}
+
+static long translator_ioctl(struct kvm_file *f, unsigned long request, unsigned long argument,
+                             struct kvm_file **created)
+{
+    return software_ioctl(f, request, argument, created, TRAPEZE_KVM_TRANSLATE);
 }
 
 static void *software_mmap(struct kvm_file *f, size_t length, uint64_t offset)
@@ -128,15 +146,18 @@ static void software_kick(struct kvm_file *vcpu, struct kvm_run *run, pthread_t 
     tkvm_kick((struct tkvm_file *)vcpu);
 }
 
-const struct kvm_engine kvm_engine_software = {
-    .name = "software",
-    .open = software_open,
-    .ioctl = software_ioctl,
-    .mmap = software_mmap,
-    .read = software_read,
-    .close = software_close,
-    .kick = software_kick,
-};
+#define OURS(tier)                                                                                 \
+    const struct kvm_engine kvm_engine_##tier = {                                                  \
+        .name = #tier,                                                                             \
+        .open = software_open,                                                                     \
+        .ioctl = tier##_ioctl,                                                                     \
+        .mmap = software_mmap,                                                                     \
+        .read = software_read,                                                                     \
+        .close = software_close,                                                                   \
+        .kick = software_kick,                                                                     \
+    }
+OURS(interpreter);
+OURS(translator);
 
 /* ---------------------------------------------------------------- registration */
 
@@ -166,7 +187,8 @@ static void run_case(gconstpointer data)
 
 static void add(const char *prefix, const struct kvm_test *test)
 {
-    const struct kvm_engine *const engines[] = {&kvm_engine_software, &kvm_engine_linux};
+    const struct kvm_engine *const engines[] = {&kvm_engine_interpreter, &kvm_engine_translator,
+                                                &kvm_engine_linux};
     for (unsigned i = 0; i < G_N_ELEMENTS(engines); i++) {
         struct test_case *c = g_new(struct test_case, 1);
         *c = (struct test_case){engines[i], test->fn};

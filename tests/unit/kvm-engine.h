@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The same KVM tests on two engines: Linux's /dev/kvm and kvm/.  A small VM of RAM at 0, guests
+ * The same KVM tests on Linux's /dev/kvm and on kvm/, interpreting and translating.  A small VM of RAM at 0, guests
  * assembled inside the test, and calls that return what ioctl would: >= 0 or -errno.
  */
 #ifndef TRAPEZE_TESTS_KVM_ENGINE_H
@@ -16,7 +16,7 @@
 struct kvm_file;
 
 struct kvm_engine {
-    const char *name;               /* "linux", "software" */
+    const char *name;               /* "linux", "interpreter", "translator" */
     struct kvm_file *(*open)(void); /* NULL: not there */
     long (*ioctl)(struct kvm_file *f, unsigned long request, unsigned long argument,
                   struct kvm_file **created);
@@ -26,13 +26,19 @@ struct kvm_engine {
     /* Makes KVM_RUN of VCPU in THREAD return -EINTR soon. */
     void (*kick)(struct kvm_file *vcpu, struct kvm_run *run, pthread_t thread);
 };
-extern const struct kvm_engine kvm_engine_linux, kvm_engine_software;
+/* Ours with all code interpreted, and with all 64-bit code translated at its first lookup. */
+extern const struct kvm_engine kvm_engine_linux, kvm_engine_interpreter, kvm_engine_translator;
+
+static inline bool is_ours(const struct kvm_engine *e)
+{
+    return e != &kvm_engine_linux;
+}
 
 struct kvm_test {
     const char *name;
     void (*fn)(const struct kvm_engine *e);
 };
-/* A test program's main: runs COUNT tests as /PREFIX/ENGINE/NAME on both engines; skipped, with a
+/* A test program's main: runs COUNT tests as /PREFIX/ENGINE/NAME on each engine; skipped, with a
  * message, where the engine is not there. */
 int kvm_test_main(int argc, char **argv, const char *prefix, const struct kvm_test *tests,
                   size_t count);

@@ -12,11 +12,6 @@
 
 #define CHECK(call, expected) g_assert_cmpint((call), ==, (expected))
 
-static bool is_ours(const struct kvm_engine *e)
-{
-    return e == &kvm_engine_software;
-}
-
 /* ---------------------------------------------------------------- CPUID */
 
 struct cpuid_table {

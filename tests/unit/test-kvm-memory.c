@@ -15,11 +15,6 @@
 #define PAGE                  4096ull
 #define SLOT_GPA              0x10000000ull /* where tests put slots of their own */
 
-static bool is_ours(const struct kvm_engine *e)
-{
-    return e == &kvm_engine_software;
-}
-
 /* What only hardware does right: an emulating /dev/kvm takes memory that is not there for a
  * device's, and may miss or repeat writes that are logged. */
 static bool may_only_emulate(const struct kvm_engine *e)

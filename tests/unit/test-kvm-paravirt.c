@@ -9,11 +9,6 @@
 
 #define CHECK(call, expected) g_assert_cmpint((call), ==, (expected))
 
-static bool is_ours(const struct kvm_engine *e)
-{
-    return e == &kvm_engine_software;
-}
-
 static long enable(struct test_vm *t, uint32_t cap, uint64_t argument)
 {
     struct kvm_enable_cap c = {.cap = cap, .args = {argument}};

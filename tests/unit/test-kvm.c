@@ -17,11 +17,6 @@
 #define UNKNOWN_REQUEST       _IO(KVMIO, 0xfe)
 #define PAGE                  4096ull
 
-static bool is_ours(const struct kvm_engine *e)
-{
-    return e == &kvm_engine_software;
-}
-
 /* ---------------------------------------------------------------- system */
 
 static void system_requests(const struct kvm_engine *e)
@@ -628,6 +623,50 @@ static void our_extension(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+static struct trapeze_kvm_translator_counts counts_of(struct test_vm *t)
+{
+    struct trapeze_kvm_translator_counts counts;
+    CHECK(test_vcpu(t, TRAPEZE_KVM_GET_TRANSLATOR_COUNTS, &counts), 0);
+    return counts;
+}
+
+/* Which tier runs, and what it tells. */
+static void translator(const struct kvm_engine *e)
+{
+    struct test_vm *t = test_vm_new(e, 0, false);
+    struct trapeze_kvm_translator how = {.mode = TRAPEZE_KVM_TRANSLATE_CHECK, .threshold = 1};
+    g_autofree struct trapeze_kvm_translator_difference *d =
+        g_new0(struct trapeze_kvm_translator_difference, 1);
+    if (!is_ours(e)) {
+        CHECK(test_vm(t, TRAPEZE_KVM_SET_TRANSLATOR, &how), -ENOTTY);
+        test_vm_free(t);
+        return;
+    }
+    test_vm_add_vcpu(t, 0);
+    CHECK(test_vm(t, TRAPEZE_KVM_SET_TRANSLATOR, &how), -EBUSY);
+    TEST_START(t, long, count_code);
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmpint(counts_of(t).blocks > 0, ==, e == &kvm_engine_translator);
+    g_assert_cmpint(counts_of(t).entries > 0, ==, e == &kvm_engine_translator);
+    g_assert_cmpuint(counts_of(t).compared, ==, 0);
+    test_vm_free(t);
+
+    t = test_vm_new(e, 0, false);
+    CHECK(test_vm(t, TRAPEZE_KVM_SET_TRANSLATOR, &how), 0);
+    test_vm_add_vcpu(t, 0);
+    TEST_START(t, long, count_code);
+    test_run(t, KVM_EXIT_HLT);
+    g_assert_cmpuint(counts_of(t).compared, >, 0);
+    g_assert_cmpuint(counts_of(t).differences, ==, 0);
+    CHECK(test_vcpu(t, TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE, d), -ENOENT);
+    test_vm_free(t);
+
+    t = test_vm_new(e, 0, false);
+    how.mode = TRAPEZE_KVM_TRANSLATE_CHECK + 1;
+    CHECK(test_vm(t, TRAPEZE_KVM_SET_TRANSLATOR, &how), -EINVAL);
+    test_vm_free(t);
+}
+
 int main(int argc, char **argv)
 {
     static const struct kvm_test tests[] = {
@@ -649,6 +688,7 @@ int main(int argc, char **argv)
         {"sync-regs", sync_regs},
         {"kick", kick},
         {"our-extension", our_extension},
+        {"translator", translator},
     };
     return kvm_test_main(argc, argv, "kvm", tests, G_N_ELEMENTS(tests));
 }
