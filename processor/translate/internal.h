@@ -10,6 +10,7 @@
  *   lower-memory.c  addresses and the TLB check
  *   lower-copy.c    instructions that are emitted again as they are
  *   lower-flow.c    stack and branches
+ *   lower-string.c  string instructions
  *   lower-vector.c  SSE and AVX
  *   lower-x87.c     x87 and MMX
  *
@@ -173,6 +174,7 @@ struct lowering {
  * its handler then. */
 typedef bool lower_fn(struct lowering *l);
 lower_fn lower_copy, lower_lea, lower_nop, lower_divide, lower_vector, lower_x87;
+lower_fn lower_bit_test, lower_string, lower_direction, lower_xlat;
 lower_fn lower_push, lower_pop, lower_leave, lower_call, lower_call_indirect, lower_return;
 lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional;
 

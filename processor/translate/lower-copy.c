@@ -94,9 +94,6 @@ bool lower_copy(struct lowering *l)
         return false;
     bool memory = f.rm && !f.opcode_reg && !i->mod3, high = false;
     unsigned size = memory ? operand_size(i, f.rm) : 0;
-    /* A bit offset in a register reaches beyond the operand. */
-    if (memory && a->op >= OP_BT && a->op <= OP_BTC && f.reg)
-        return false;
     if (memory && (size == 0 || size > 16 || f.rm->access == ACCESS_NONE))
         return false;
 
@@ -174,6 +171,43 @@ bool lower_copy(struct lowering *l)
         emit_store(e, HOST_RSP, lower_home(rm.guest), (enum host_register)rm.host);
     if (v.homeless && v.written)
         emit_store(e, HOST_RSP, lower_home(v.guest), (enum host_register)v.host);
+    return true;
+}
+
+/* BT and kin.  A bit offset in a register reaches beyond a memory operand: its upper part counts
+ * operands, its lower part bits in one. */
+bool lower_bit_test(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    bool wide = i->opsize == 8;
+    if (i->mod3 || i->attr->operand[1].kind != OPERAND_REG)
+        return lower_copy(l);
+    if (i->opsize == 2 || i->addrsize != 8)
+        return false;
+    if (l->live)
+        lower_save_flags(l);
+    if (!lower_effective(l, T0))
+        return false;
+    lower_fetch(l, T1, i->reg);
+    if (!wide)
+        EMIT(e, 0x4d, 0x63, 0xdb);           /* movsxd T1, T1d */
+    EMIT(e, 0x49, 0xc1, 0xfb, wide ? 6 : 5); /* sar T1, 6 or 5 */
+    emit_lea_index(e, T0, T0, T1, wide ? 3 : 2, 0);
+    lower_add_base(l);
+    lower_check(l, i->opsize, i->attr->operand[0].access & ACCESS_WRITE);
+    lower_fetch(l, T1, i->reg);
+    emit_alu_constant(e, ALU_AND, T1, wide ? 63 : 31);
+    if (l->live)
+        lower_load_flags(l);
+    emit_op(e, &(struct host_op){.lock = i->prefixes & PREFIX_LOCK,
+                                 .wide = wide,
+                                 .map = i->map,
+                                 .opcode = i->opcode,
+                                 .has_modrm = true,
+                                 .reg = T1,
+                                 .memory = true,
+                                 .rm = T0});
     return true;
 }
 

@@ -301,6 +301,38 @@ static void test_x87_exceptions(void)
     guest_free(expected);
 }
 
+/* ---------------------------------------------------------------- strings and bits */
+
+/* Repetitions of 0 to 90 elements over pages that are not in the TLB, some of which cross a page,
+ * some overlapping, with flags that live across them; bit strings; the direction flag. */
+GUEST_CODE(64, code_strings,
+           "mov $0x100000, %ebx\n xor %ebp, %ebp\n"
+           "1: mov %rbx, %rdi\n mov %rbp, %rax\n mov %ebp, %ecx\n cmp $40, %ecx\n rep stosl\n"
+           "   setb %al\n stosb\n mov %rbx, %rsi\n lea 3(%rbx), %rdi\n mov %ebp, %ecx\n"
+           "   rep movsb\n mov %rbx, %rsi\n lea 0x1007(%rbx), %rdi\n mov %ebp, %ecx\n"
+           "   rep movsq\n lodsw\n add %rax, %rdx\n movsl\n scasb\n adc %rdi, %rdx\n cmpsq\n"
+           "   adc %rsi, %rdx\n mov %rbp, %r10\n shl $5, %r10\n sub $700, %r10\n"
+           "   bts %r10, 0x200(%rbx)\n adc $0, %rdx\n lock btc %r10d, 0x208(%rbx)\n adc $0, %rdx\n"
+           "   stc\n std\n movsb\n mov %ebp, %ecx\n rep stosb\n cld\n adc $1, %rdx\n"
+           "   add $0x2ef1, %rbx\n inc %ebp\n cmp $90, %ebp\n jb 1b\n hlt");
+static void test_strings(void)
+{
+    struct guest *expected = GUEST_X87(code_strings);
+    guest_halts(expected);
+    struct guest *g = translated(GUEST_X87(code_strings), 1, false);
+    guest_halts(g);
+    check_same(expected, g);
+    /* Two downwards a round, and what crosses a page: not the rest, which is ten. */
+    g_assert_cmpuint(counts(g).handlers, <, 90 * 5);
+    guest_free(g);
+    g = translated(GUEST_X87(code_strings), 1, true);
+    guest_halts(g);
+    check_same(expected, g);
+    check_clean(g);
+    guest_free(g);
+    guest_free(expected);
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -335,6 +367,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/written-from-outside", test_written_from_outside);
     g_test_add_func("/translate/fault-in-block", test_fault_in_block);
     g_test_add_func("/translate/crossing", test_crossing);
+    g_test_add_func("/translate/strings", test_strings);
     g_test_add_func("/translate/x87", test_x87);
     g_test_add_func("/translate/x87-exceptions", test_x87_exceptions);
     g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
