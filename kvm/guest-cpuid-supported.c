@@ -95,6 +95,11 @@ static const struct supported_bit supported_bits[] = {
     ON(0x80000001, 0, EDX, 27, RDTSCP),
     ON(0x80000001, 0, EDX, 29, BASE), /* long mode */
     ON(0x80000007, 0, EDX, 8, BASE),  /* invariant TSC */
+    /* Mitigations that are of no use here: a guest's return or indirect branch is never the host's
+     * own (docs/security.md). */
+    ON(0x80000008, 0, EBX, 29, BASE), /* BTC_NO */
+    ON(0x80000021, 0, EAX, 8, BASE),  /* automatic IBRS */
+    ON(0x80000021, 0, EAX, 29, BASE), /* SRSO_NO */
 };
 
 /* Leaf 1 EDX's bits that AMD repeats in 0x80000001 EDX. */
@@ -182,7 +187,7 @@ static void add_extended(struct system *s)
     struct kvm_cpuid_entry2 *e = add(s, 0x80000000, 0, false);
     copy_host(e);
     uint32_t host_max = e->eax;
-    e->eax = 0x80000008;
+    e->eax = 0x80000021;
     e = add(s, 0x80000001, 0, false);
     if (amd) {
         unsigned signature, b, c, d;
@@ -199,13 +204,16 @@ static void add_extended(struct system *s)
     }
     add(s, 0x80000007, 0, false);
     e = add(s, 0x80000008, 0, false);
+    uint32_t features = e->ebx;
     if (host_max >= 0x80000008)
         copy_host(e);
     uint32_t bits = e->eax & 0xff;
     /* The MMU walks up to 52 bits; 48 leave room for what firmware does with the top. */
     s->phys_bits = bits < 36 ? 36 : bits > 48 ? 48 : bits;
     e->eax = s->phys_bits | 57 << 8;
-    e->ebx = e->ecx = e->edx = 0;
+    e->ebx = features;
+    e->ecx = e->edx = 0;
+    add(s, 0x80000021, 0, false);
 }
 
 static void add_hypervisor(struct system *s)

@@ -35,6 +35,7 @@ static const struct {
       {EFER_SCE, {0x80000001, 0, CPUID_EDX, 11}},
       {EFER_NXE, {0x80000001, 0, CPUID_EDX, 20}},
       {EFER_LME | EFER_LMA, {0x80000001, 0, CPUID_EDX, 29}},
+      {EFER_AIBRSE, {0x80000021, 0, CPUID_EAX, 8}},
 };
 #define CR4_ALWAYS                                                                                 \
     (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |      \
@@ -42,7 +43,7 @@ static const struct {
 #define CR4_KNOWN                                                                                  \
     (CR4_ALWAYS | CR4_PCIDE | CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_UMIP |        \
      CR4_LA57)
-#define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
+#define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_AIBRSE)
 
 /* ---------------------------------------------------------------- lookup */
 

@@ -34,8 +34,9 @@
 #define PLATFORM_INFO_CPUID_FAULT BIT(31)
 #define MISC_FEATURES_CPUID_FAULT BIT(0)
 /* RDCL_NO, SKIP_L1DFL_VMENTRY and PSCHANGE_MC_NO hold in a software engine whatever the host is:
- * the guest's page tables are never walked by hardware. */
-#define ARCH_CAPABILITIES_OFFERED (BIT(0) | BIT(3) | BIT(6))
+ * the guest's page tables are never walked by hardware.  BHI_NO, PBRSB_NO and ITS_NO spare guests
+ * what they would do to their branches, none of which is the host's own (docs/security.md). */
+#define ARCH_CAPABILITIES_OFFERED (BIT(0) | BIT(3) | BIT(6) | BIT(20) | BIT(24) | BIT(62))
 
 /* Reads or writes MSR INDEX of V as user space (HOST) or as the guest does.  Return 0; -EINVAL for
  * a value or access that is #GP; -ENOENT for an MSR that does not exist. */

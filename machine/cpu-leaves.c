@@ -226,6 +226,8 @@ struct kvm_cpuid2 *cpu_leaves_build(const struct cpu_leaves_config *c)
     put(list, LEAF_EXTENDED + 8, 0, c->phys_bits, 0, 0, 0);
     put_xsave(list, c);
     put_features(list, c->feature);
+    if (cpu_leaves_find(list, LEAF_EXTENDED + 0x21, 0))
+        cpu_leaves_entry(list, LEAF_EXTENDED, 0)->eax = LEAF_EXTENDED + 0x21;
     cpu_leaves_set_linear_bits(list);
     struct kvm_cpuid_entry2 *extended = cpu_leaves_entry(list, LEAF_EXTENDED + 1, 0);
     const struct kvm_cpuid_entry2 *one = cpu_leaves_find(list, 1, 0);

@@ -31,6 +31,18 @@ static const struct model {
 };
 enum { MODEL_V1, MODEL_V0, MODEL_HOST };
 
+/* What the default model has besides on the software engine: bits that keep guests from mitigations
+ * which do nothing there but cost time (docs/security.md). */
+static const struct {
+    const char *name;
+    bool intel; /* with Intel's vendor id only: no processor of AMD's has it */
+} software_extras[] = {
+    {"btc-no", false},
+    {"srso-no", false},
+    {"auto-ibrs", false},
+    {"arch-capabilities", true},
+};
+
 struct change {
     int feature;
     bool on;
@@ -388,14 +400,46 @@ static struct kvm_cpuid2 *get_supported(struct machine *m, GError **error)
     return list;
 }
 
+/* Adds what the software engine's default model has besides. */
+static void add_extras(struct cpu_model *c, const struct kvm_cpuid2 *supported)
+{
+    char vendor[VENDOR_LENGTH + 1];
+
+    supported_vendor(supported, vendor);
+    for (unsigned i = 0; i < ARRAY_SIZE(software_extras); i++) {
+        struct change change = {cpu_feature_find(software_extras[i].name), true};
+
+        if (supports(supported, change.feature) &&
+            (!software_extras[i].intel || !strcmp(vendor, "GenuineIntel")))
+            g_array_append_val(c->changes, change);
+    }
+}
+
+/* The text that asks for what C has become. */
+static char *whole_text(const struct cpu_model *c)
+{
+    GString *s = g_string_new(c->model->name);
+
+    for (unsigned i = 0; i < c->changes->len; i++) {
+        const struct change *change = &g_array_index(c->changes, struct change, i);
+        g_string_append_printf(s, ",%c%s", change->on ? '+' : '-',
+                               cpu_features[change->feature].name);
+    }
+    return g_string_free(s, FALSE);
+}
+
 bool cpu_model_resolve(struct cpu_model *c, struct machine *m, GError **error)
 {
     g_autofree struct kvm_cpuid2 *supported = get_supported(m, error);
     g_autofree char *missing = NULL;
     bool automatic = !c->model;
 
+    if (supported && automatic && m->engine->extended)
+        add_extras(c, supported);
     if (!supported || !cpu_model_resolve_from(c, supported, m->config->cpus, &missing, error))
         return false;
+    if (automatic)
+        c->text = whole_text(c);
     if (automatic && c->model == &models[MODEL_V0])
         machine_log(m, true, "CPU model trapeze-v0, because trapeze-v1 is not whole here");
     if (missing)

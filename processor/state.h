@@ -73,6 +73,7 @@
 #define EFER_LMA       BIT(10)
 #define EFER_NXE       BIT(11)
 #define EFER_FFXSR     BIT(14)
+#define EFER_AIBRSE    BIT(21) /* automatic IBRS: without effect here */
 
 /* Exception vectors. */
 enum {
