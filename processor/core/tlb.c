@@ -228,6 +228,14 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
     }
 }
 
+void tlb_drop_all_write_tags(struct processor *p)
+{
+    for (unsigned c = 0; c < TLB_CLASSES; c++) {
+        for (unsigned i = 0; i < TLB_ENTRIES; i++)
+            p->tlb_set->class[c].entry[i].write = dead_tag(i);
+    }
+}
+
 void tlb_drop_write_tag(struct processor *p, uint64_t linear)
 {
     tlb_entry(p, linear)->write = dead_tag((linear >> PAGE_BITS) & (TLB_ENTRIES - 1));

@@ -27,41 +27,38 @@
  * features not offered (SGX, CET, UINTR, SEAM, SVM but VMMCALL ...) are #UD. */
 #define PLAIN(...) BY_PREFIX(__VA_ARGS__)
 #define GROUP7                                                                                     \
-    BY_REG(                                                                                        \
-        BY_MOD(SYSTEM("sgdt", SGDT, TRAIT_FORCE64, OPS1(W(Ms)), USES(STATE)),                      \
-               BY_RM([1] = PLAIN(SYSTEM("vmcall", VMCALL, ENDS, OPS_MODRM, FEATURE(VMX),           \
-                                        USES(ALL_GPR8 | STATE), SETS(STATE))),                     \
-                     [2] = PLAIN(VMX("vmlaunch", VMLAUNCH, OPS_MODRM, WRITES(OSZAPC))),            \
-                     [3] = PLAIN(VMX("vmresume", VMRESUME, OPS_MODRM, WRITES(OSZAPC))),            \
-                     [4] = PLAIN(VMX("vmxoff", VMXOFF, OPS_MODRM, WRITES(OSZAPC))))),              \
-        BY_MOD(                                                                                    \
-            SYSTEM("sidt", SIDT, TRAIT_FORCE64, OPS1(W(Ms)), USES(STATE)),                         \
-            BY_RM([0] = PLAIN(SYSTEM("monitor", MONITOR, PRIVILEGED, OPS_MODRM, FEATURE(MONITOR),  \
-                                     USES(RAX | RCX | RDX))),                                      \
-                  [1] = PLAIN(SYSTEM("mwait", MWAIT, PRIVILEGED | ENDS, OPS_MODRM,                 \
-                                     FEATURE(MONITOR), USES(RAX | RCX))),                          \
-                  [2] = PLAIN(SYSTEM("clac", CLAC, PRIVILEGED | ENDS, OPS_MODRM, FEATURE(SMAP))),  \
-                  [3] =                                                                            \
-                      PLAIN(SYSTEM("stac", STAC, PRIVILEGED | ENDS, OPS_MODRM, FEATURE(SMAP))))),  \
-        BY_MOD(SYSTEM("lgdt", LGDT, PRIVILEGED | TRAIT_FORCE64, OPS1(R(Ms)), SETS(STATE)),         \
-               BY_RM([0] = PLAIN(VECTOR("xgetbv", XGETBV, XSAVE, OPS_MODRM, USES(RCX | STATE),     \
-                                        SETS(RAX | RDX))),                                         \
-                     [1] = PLAIN(VECTOR("xsetbv", XSETBV, XSAVE, OPS_MODRM,                        \
-                                        TRAITS(PRIVILEGED | TRAIT_SENSITIVE | ENDS),               \
-                                        USES(RAX | RCX | RDX), SETS(STATE))),                      \
-                     [4] = PLAIN(SYSTEM("vmfunc", VMFUNC, ENDS, OPS_MODRM, FEATURE(VMX),           \
-                                        USES(RAX | RCX | STATE), SETS(STATE))))),                  \
-        BY_MOD(SYSTEM("lidt", LIDT, PRIVILEGED | TRAIT_FORCE64, OPS1(R(Ms)), SETS(STATE)),         \
-               BY_RM([1] = SYSTEM("vmmcall", VMMCALL, ENDS, OPS_MODRM, FEATURE(SVM),               \
-                                  USES(ALL_GPR8 | STATE), SETS(STATE)))),                          \
-        BY_MOD(SYSTEM("smsw", SMSW, 0, OPS1(W(Ew)), USES(STATE)),                                  \
-               SYSTEM("smsw", SMSW, 0, OPS1(W(Ev)), USES(STATE))),                                 \
-        INVALID, SYSTEM("lmsw", LMSW, PRIVILEGED | ENDS, OPS1(R(Ew)), SETS(STATE)),                \
-        BY_MOD(SYSTEM("invlpg", INVLPG, PRIVILEGED | ENDS, OPS1(A(Mb)), SIZE_N, SETS(STATE)),      \
-               BY_RM([0] = SYSTEM("swapgs", SWAPGS, PRIVILEGED | TRAIT_ONLY64, OPS_MODRM,          \
-                                  USES(STATE), SETS(STATE)),                                       \
-                     [1] = SYSTEM("rdtscp", RDTSCP, 0, OPS_MODRM, FEATURE(RDTSCP), USES(STATE),    \
-                                  SETS(RAX | RCX | RDX)))))
+    BY_REG(BY_MOD(SYSTEM("sgdt", SGDT, TRAIT_FORCE64, OPS1(W(Ms)), USES(STATE)),                   \
+                  BY_RM([1] = PLAIN(SYSTEM("vmcall", VMCALL, ENDS, OPS_MODRM, FEATURE(VMX),        \
+                                           USES(ALL_GPR8 | STATE), SETS(STATE))),                  \
+                        [2] = PLAIN(VMX("vmlaunch", VMLAUNCH, OPS_MODRM, WRITES(OSZAPC))),         \
+                        [3] = PLAIN(VMX("vmresume", VMRESUME, OPS_MODRM, WRITES(OSZAPC))),         \
+                        [4] = PLAIN(VMX("vmxoff", VMXOFF, OPS_MODRM, WRITES(OSZAPC))))),           \
+           BY_MOD(SYSTEM("sidt", SIDT, TRAIT_FORCE64, OPS1(W(Ms)), USES(STATE)),                   \
+                  BY_RM([0] = PLAIN(SYSTEM("monitor", MONITOR, PRIVILEGED, OPS_MODRM,              \
+                                           FEATURE(MONITOR), USES(RAX | RCX | RDX))),              \
+                        [1] = PLAIN(SYSTEM("mwait", MWAIT, PRIVILEGED | ENDS, OPS_MODRM,           \
+                                           FEATURE(MONITOR), USES(RAX | RCX))),                    \
+                        [2] = PLAIN(SYSTEM("clac", CLAC, PRIVILEGED, OPS_MODRM, FEATURE(SMAP))),   \
+                        [3] = PLAIN(SYSTEM("stac", STAC, PRIVILEGED, OPS_MODRM, FEATURE(SMAP))))), \
+           BY_MOD(SYSTEM("lgdt", LGDT, PRIVILEGED | TRAIT_FORCE64, OPS1(R(Ms)), SETS(STATE)),      \
+                  BY_RM([0] = PLAIN(VECTOR("xgetbv", XGETBV, XSAVE, OPS_MODRM, USES(RCX | STATE),  \
+                                           SETS(RAX | RDX))),                                      \
+                        [1] = PLAIN(VECTOR("xsetbv", XSETBV, XSAVE, OPS_MODRM,                     \
+                                           TRAITS(PRIVILEGED | TRAIT_SENSITIVE | ENDS),            \
+                                           USES(RAX | RCX | RDX), SETS(STATE))),                   \
+                        [4] = PLAIN(SYSTEM("vmfunc", VMFUNC, ENDS, OPS_MODRM, FEATURE(VMX),        \
+                                           USES(RAX | RCX | STATE), SETS(STATE))))),               \
+           BY_MOD(SYSTEM("lidt", LIDT, PRIVILEGED | TRAIT_FORCE64, OPS1(R(Ms)), SETS(STATE)),      \
+                  BY_RM([1] = SYSTEM("vmmcall", VMMCALL, ENDS, OPS_MODRM, FEATURE(SVM),            \
+                                     USES(ALL_GPR8 | STATE), SETS(STATE)))),                       \
+           BY_MOD(SYSTEM("smsw", SMSW, 0, OPS1(W(Ew)), USES(STATE)),                               \
+                  SYSTEM("smsw", SMSW, 0, OPS1(W(Ev)), USES(STATE))),                              \
+           INVALID, SYSTEM("lmsw", LMSW, PRIVILEGED | ENDS, OPS1(R(Ew)), SETS(STATE)),             \
+           BY_MOD(SYSTEM("invlpg", INVLPG, PRIVILEGED | ENDS, OPS1(A(Mb)), SIZE_N, SETS(STATE)),   \
+                  BY_RM([0] = SYSTEM("swapgs", SWAPGS, PRIVILEGED | TRAIT_ONLY64, OPS_MODRM,       \
+                                     USES(STATE), SETS(STATE)),                                    \
+                        [1] = SYSTEM("rdtscp", RDTSCP, 0, OPS_MODRM, FEATURE(RDTSCP), USES(STATE), \
+                                     SETS(RAX | RCX | RDX)))))
 
 /* Hint instructions: a ModRM that is parsed, no access. */
 #define HINT(name)     GENERAL(name, NOP, OPS1(A(Ev)))

@@ -21,18 +21,6 @@ bool descriptor_fetch(struct processor *p, uint16_t selector, unsigned size, str
     return true;
 }
 
-struct segment descriptor_segment(const struct descriptor *d, uint16_t selector)
-{
-    uint32_t ar = (uint32_t)(d->raw >> 40) & 0xf0ff;
-    uint32_t limit = (uint32_t)((d->raw & 0xffff) | (d->raw >> 32 & 0xf0000));
-    return (struct segment){
-        .selector = selector,
-        .access_rights = ar,
-        .limit = ar & AR_G ? limit << 12 | 0xfff : limit,
-        .base = (d->raw >> 16 & 0xffffff) | (d->raw >> 32 & 0xff000000),
-    };
-}
-
 struct segment descriptor_system_segment(struct processor *p, const struct descriptor *d,
                                          uint16_t selector)
 {

@@ -221,7 +221,17 @@ struct descriptor {
  * recognise. */
 bool descriptor_fetch(struct processor *p, uint16_t selector, unsigned size, struct descriptor *d);
 /* The segment that D describes, to be loaded with SELECTOR. */
-struct segment descriptor_segment(const struct descriptor *d, uint16_t selector);
+static inline struct segment descriptor_segment(const struct descriptor *d, uint16_t selector)
+{
+    uint32_t ar = (uint32_t)(d->raw >> 40) & 0xf0ff;
+    uint32_t limit = (uint32_t)((d->raw & 0xffff) | (d->raw >> 32 & 0xf0000));
+    return (struct segment){
+        .selector = selector,
+        .access_rights = ar,
+        .limit = ar & AR_G ? limit << 12 | 0xfff : limit,
+        .base = (d->raw >> 16 & 0xffffff) | (d->raw >> 32 & 0xff000000),
+    };
+}
 /* The same for an LDT or TSS: in long mode the second quadword is read too.  Raises
  * #GP(selector) when its reserved type field is not zero or the base is not canonical. */
 struct segment descriptor_system_segment(struct processor *p, const struct descriptor *d,

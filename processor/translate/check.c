@@ -27,11 +27,16 @@ struct store {
     uint8_t before[32], after[32];
 };
 
-/* What is compared. */
+/* What is compared.  Of the system state, what translated code changes without its handlers. */
 struct result {
     uint64_t gpr[16];
     uint64_t rip;
     uint32_t status, mxcsr;
+    uint32_t rflags, cpl, mode;
+    struct tlb *tlb;
+    struct segment segment[SEG_COUNT];
+    uint64_t flat_base[8], kernel_gs_base;
+    uint32_t interruptibility; /* taken back, not compared: the translation may end in a shadow */
     uint8_t ymm[16 * 32];
     uint8_t x87[FX_X87_END];
 };
@@ -91,6 +96,14 @@ static void take(const struct processor *p, struct result *r)
 {
     memcpy(r->gpr, p->gpr, sizeof(r->gpr));
     r->rip = p->rip;
+    r->rflags = p->rflags;
+    r->cpl = p->cpl;
+    r->mode = p->mode;
+    r->tlb = p->tlb;
+    memcpy(r->segment, p->segment, sizeof(r->segment));
+    memcpy(r->flat_base, p->flat_base, sizeof(r->flat_base));
+    r->kernel_gs_base = p->msr.kernel_gs_base;
+    r->interruptibility = p->interruptibility;
     r->status = p->status;
     r->mxcsr = p->vector.mxcsr;
     memcpy(r->ymm, p->vector.ymm, sizeof(r->ymm));
@@ -102,6 +115,14 @@ static void put_back(struct processor *p, const struct result *r)
 {
     memcpy(p->gpr, r->gpr, sizeof(r->gpr));
     p->rip = r->rip;
+    p->rflags = r->rflags;
+    p->cpl = r->cpl;
+    p->mode = r->mode;
+    p->tlb = r->tlb;
+    memcpy(p->segment, r->segment, sizeof(r->segment));
+    memcpy(p->flat_base, r->flat_base, sizeof(r->flat_base));
+    p->msr.kernel_gs_base = r->kernel_gs_base;
+    p->interruptibility = r->interruptibility;
     p->status = r->status;
     p->vector.mxcsr = r->mxcsr;
     memcpy(p->vector.ymm, r->ymm, sizeof(r->ymm));
@@ -125,8 +146,11 @@ __attribute__((format(printf, 2, 3))) static void tell(struct checker *c, const 
 
 static void tell_result(struct checker *c, const char *who, const struct result *r)
 {
-    tell(c, "%s: rip %#llx status %#x mxcsr %#x", who, (unsigned long long)r->rip, r->status,
-         r->mxcsr);
+    tell(c, "%s: rip %#llx status %#x rflags %#x cpl %u mode %#x mxcsr %#x", who,
+         (unsigned long long)r->rip, r->status, r->rflags, r->cpl, r->mode, r->mxcsr);
+    tell(c, " cs %#x ss %#x fs %#llx gs %#llx (%#llx)", r->segment[SEG_CS].selector,
+         r->segment[SEG_SS].selector, (unsigned long long)r->segment[SEG_FS].base,
+         (unsigned long long)r->segment[SEG_GS].base, (unsigned long long)r->kernel_gs_base);
     for (unsigned n = 0; n < 16; n++)
         tell(c, " %#llx", (unsigned long long)r->gpr[n]);
     tell(c, "\n");
@@ -209,16 +233,35 @@ static uint32_t defined_flags(const struct code_block *b, uint64_t count)
     return defined;
 }
 
+static bool same_segments(const struct result *a, const struct result *b)
+{
+    for (unsigned n = 0; n < SEG_COUNT; n++) {
+        const struct segment *s = &a->segment[n], *t = &b->segment[n];
+        if (s->selector != t->selector || s->access_rights != t->access_rights ||
+            s->limit != t->limit || s->base != t->base)
+            return false;
+    }
+    return !memcmp(a->flat_base, b->flat_base, sizeof(a->flat_base)) &&
+           a->kernel_gs_base == b->kernel_gs_base;
+}
+
+static bool same_state(const struct result *a, const struct result *b, uint32_t live)
+{
+    return !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip &&
+           !((a->status ^ b->status) & live) && a->mxcsr == b->mxcsr && a->rflags == b->rflags &&
+           a->cpl == b->cpl && a->mode == b->mode && a->tlb == b->tlb && same_segments(a, b) &&
+           !memcmp(a->ymm, b->ymm, sizeof(a->ymm));
+}
+
 bool checker_run(struct processor *p, struct code_block *b)
 {
     struct translator *t = p->translator;
     struct checker *c = t->checker;
-    struct result before, ours;
+    struct result before, ours, theirs;
     take(p, &before);
     uint64_t count = p->icount;
     disturb(p);
-    for (uint64_t page = 0; page < TLB_ENTRIES; page++)
-        tlb_drop_write_tag(p, page << PAGE_BITS);
+    tlb_drop_all_write_tags(p); /* in all contexts, for instructions may change them */
     c->stores = 0;
     c->lost = false;
     c->live = FLAGS_STATUS;
@@ -237,9 +280,8 @@ bool checker_run(struct processor *p, struct code_block *b)
     put_back(p, &before);
     run_instructions(p, count);
     t->counts.compared++;
-    if (memcmp(ours.gpr, p->gpr, sizeof(ours.gpr)) || ours.rip != p->rip ||
-        (ours.status ^ p->status) & c->live || ours.mxcsr != p->vector.mxcsr ||
-        memcmp(ours.ymm, p->vector.ymm, sizeof(ours.ymm)) || !same_memory(c)) {
+    take(p, &theirs);
+    if (!same_state(&ours, &theirs, c->live) || !same_memory(c)) {
         t->counts.differences++;
         report(p, b, &before, &ours, count);
     }

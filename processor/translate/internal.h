@@ -13,6 +13,8 @@
  *   lower-string.c  string instructions
  *   lower-vector.c  SSE and AVX
  *   lower-x87.c     x87 and MMX
+ *   lower-system.c  system instructions
+ *   light.c         C for some of them (light.h)
  *
  * Guest registers: RAX RCX RDX RBX RSI RDI R8 R12 to R15 are in the host's of the same name, RSP in
  * R9, RBP in R10.  R9, R10 and R11 are homeless: they live in the frame and are brought into a
@@ -78,6 +80,9 @@ struct translate_site {
     bool ends; /* the run loop goes on after the instruction */
 };
 
+/* Light calls: see light.h. */
+enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_COUNT };
+
 struct translator {
     uint8_t *writable, *executable; /* two mappings of the same memory */
     size_t used, thunk_bytes;
@@ -87,6 +92,7 @@ struct translator {
     /* Thunks (writable addresses).  All but EXIT take a site's number in T1; EXIT takes a
      * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
     uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
+    uint8_t *light[LIGHT_COUNT]; /* thunks of light calls */
     const uint8_t *cold;
     unsigned threshold;
     bool check;
@@ -164,6 +170,7 @@ struct lowering {
     uint16_t live, after; /* flags live before and after it */
     unsigned vector;      /* the level that is known to be loaded */
     bool x87;             /* likewise x87 registers */
+    bool shadow;          /* the last instruction was STI: see lower_end_shadow */
     uint8_t *start;       /* entry from the run loop, flags in the frame */
     uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
     struct late late[LATE_MAX];
@@ -177,6 +184,11 @@ lower_fn lower_copy, lower_lea, lower_nop, lower_divide, lower_vector, lower_x87
 lower_fn lower_bit_test, lower_string, lower_direction, lower_xlat;
 lower_fn lower_push, lower_pop, lower_leave, lower_call, lower_call_indirect, lower_return;
 lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional;
+lower_fn lower_pushf, lower_cli, lower_sti, lower_stac, lower_clac, lower_swapgs;
+lower_fn lower_read_base, lower_write_base, lower_rdtsc, lower_read_cr;
+lower_fn lower_syscall, lower_sysret, lower_iret;
+/* Ends the shadow of STI, LIVE: flags count. */
+void lower_end_shadow(struct lowering *l, bool live);
 
 /* The host register of guest register R, or -1 for one that lives in the frame at HOME. */
 int lower_register(unsigned r);
@@ -195,6 +207,8 @@ bool lower_effective(struct lowering *l, enum host_register to);
 bool lower_linear(struct lowering *l);
 /* Its second half: from the effective address in T0. */
 void lower_add_base(struct lowering *l);
+/* Makes T0 the host address of the stack slot below RSP. */
+void lower_push_slot(struct lowering *l);
 /* From the linear address in T0 to the host address of SIZE bytes.  T1 and flags are lost.  Nothing
  * of the instruction may have become visible before its last check. */
 void lower_check(struct lowering *l, unsigned size, bool write);

@@ -10,8 +10,7 @@
 
 /* ---------------------------------------------------------------- PUSH, POP, LEAVE */
 
-/* Makes T0 the host address of the stack slot below RSP. */
-static void push_slot(struct lowering *l)
+void lower_push_slot(struct lowering *l)
 {
     emit_lea(&l->e, T0, GUEST_RSP, -8);
     lower_check(l, 8, true);
@@ -33,7 +32,7 @@ bool lower_push(struct lowering *l)
         emit_load(e, T0, T0, 0);
         emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     }
-    push_slot(l);
+    lower_push_slot(l);
     if (constant) {
         emit_op(e, &(struct host_op){.wide = true,
                                      .opcode = 0xc7,
@@ -220,7 +219,7 @@ bool lower_jump_conditional(struct lowering *l)
 static void push_return(struct lowering *l)
 {
     struct emitter *e = &l->e;
-    push_slot(l);
+    lower_push_slot(l);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T1, T1, l->i->offset + l->i->length);
     emit_store(e, T0, 0, T1);

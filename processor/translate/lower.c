@@ -97,15 +97,32 @@ static lower_fn *const lowerings[OP_COUNT] = {
     [OP_SHRX] = lower_copy,
     [OP_ADCX] = lower_copy,
     [OP_ADOX] = lower_copy,
+    [OP_PUSHF] = lower_pushf,
+    [OP_CLI] = lower_cli,
+    [OP_STI] = lower_sti,
+    [OP_STAC] = lower_stac,
+    [OP_CLAC] = lower_clac,
+    [OP_SWAPGS] = lower_swapgs,
+    [OP_RDFSBASE] = lower_read_base,
+    [OP_RDGSBASE] = lower_read_base,
+    [OP_WRFSBASE] = lower_write_base,
+    [OP_WRGSBASE] = lower_write_base,
+    [OP_RDTSC] = lower_rdtsc,
+    [OP_RDTSCP] = lower_rdtsc,
+    [OP_MOV_FROM_CR] = lower_read_cr,
+    [OP_SYSCALL] = lower_syscall,
+    [OP_SYSRET] = lower_sysret,
+    [OP_IRET] = lower_iret,
 };
 
 /* ---------------------------------------------------------------- liveness of flags */
 
 /* Flags that I may read.  System instructions may store all of EFLAGS, or be the last before
- * somebody looks. */
+ * somebody looks; but not those that have a translation. */
 static uint16_t flags_read(const struct insn *i)
 {
-    if (i->attr->class == CLASS_SYSTEM || i->attr->class == CLASS_INVALID)
+    if ((i->attr->class == CLASS_SYSTEM && !lowerings[i->attr->op]) ||
+        i->attr->class == CLASS_INVALID)
         return FLAGS_STATUS;
     return i->attr->flags_read & FLAGS_STATUS;
 }
@@ -331,13 +348,14 @@ static void lower_insn(struct lowering *l)
     unsigned vector = l->vector;
     bool x87 = l->x87;
     lower_fn *lower = NULL;
-    if (l->i->attr->class == CLASS_GENERAL)
+    if (l->i->attr->class == CLASS_GENERAL || l->i->attr->class == CLASS_SYSTEM)
         lower = lowerings[l->i->attr->op];
     else if (l->i->attr->class == CLASS_VECTOR)
         lower = lower_vector;
     if (!lower || !lower(l)) {
         l->vector = vector;
         l->x87 = x87;
+        l->shadow = false;
         l->e.at = start;
         t->site_count = first;
         l->lates = lates;
@@ -371,7 +389,13 @@ void lower_block(struct processor *p, struct code_block *b)
         l.i = &b->insn[l.n];
         l.live = live[l.n];
         l.after = live[l.n + 1];
+        bool shadow = l.shadow, branch = l.i->attr->traits & TRAIT_BRANCH;
+        l.shadow = false;
+        if (shadow && branch)
+            lower_end_shadow(&l, l.live);
         lower_insn(&l);
+        if (shadow && !branch)
+            lower_end_shadow(&l, l.after);
     }
     const struct insn *last = &b->insn[b->count - 1];
     uint64_t traits = last->attr->traits;

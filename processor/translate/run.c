@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The code cache, the way into and out of translations, and what they call. */
-#include "internal.h"
+#include "light.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -214,6 +214,37 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
     return start;
 }
 
+/* A thunk that calls FUNCTION(p, site, frame) as light.h has it. */
+static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *function)
+{
+    static const uint8_t passed[] = {HOST_RAX, HOST_RCX, HOST_RDX, HOST_RSI, HOST_RDI, HOST_R8};
+    uint8_t *start = e->at;
+    emit_store(e, HOST_RSP, FRAME(FRAME_SITE), T1);
+    emit_load(e, HOST_RBP, HOST_RSP, FRAME(FRAME_P));
+    for (size_t n = 0; n < ARRAY_SIZE(passed); n++)
+        emit_store(e, HOST_RBP, gpr_at(passed[n]), (enum host_register)passed[n]);
+    emit_store(e, HOST_RBP, gpr_at(REG_RSP), HOST_R9);
+    emit_store(e, HOST_RBP, gpr_at(REG_RBP), HOST_R10);
+    emit_move(e, HOST_RDI, HOST_RBP);
+    emit_constant(e, HOST_RSI, sizeof(struct translate_site));
+    EMIT(e, 0x49, 0x0f, 0xaf, 0xf3); /* imul rsi, T1 */
+    emit_constant(e, HOST_RAX, (uintptr_t)t->sites);
+    EMIT(e, 0x48, 0x01, 0xc6); /* add rsi, rax */
+    emit_move(e, HOST_RDX, HOST_RSP);
+    emit_call(e, (uintptr_t)function);
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_SITE));
+    emit_store(e, HOST_RSP, FRAME(FRAME_BLOCK), HOST_RAX);
+    EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax */
+    for (size_t n = 0; n < ARRAY_SIZE(passed); n++)
+        emit_load(e, (enum host_register)passed[n], HOST_RBP, gpr_at(passed[n]));
+    emit_load(e, HOST_R9, HOST_RBP, gpr_at(REG_RSP));
+    emit_load(e, HOST_R10, HOST_RBP, gpr_at(REG_RBP));
+    emit_jump_if(e, CC_Z, t->call_other);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
+    EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_BLOCK)); /* jmp [RSP + FRAME_BLOCK] */
+    return start;
+}
+
 /* Leaves with RIP = T0. */
 static uint8_t *emit_exit(struct emitter *e, uint8_t *leave)
 {
@@ -256,6 +287,7 @@ static struct onward run_handler(struct processor *p, const struct translate_sit
     const struct insn *i = code_alone(p, s->insn);
     struct insn *marker = (struct insn *)i + 1;
     uint64_t count = p->icount;
+    uint32_t shadow = p->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS);
     marker->exec = fell_through;
     p->insn = i;
     p->icount = count + s->index;
@@ -269,6 +301,10 @@ static struct onward run_handler(struct processor *p, const struct translate_sit
             !(atomic_load_explicit(&p->poll, memory_order_relaxed) & ~POLL_KICK))
             return (struct onward){s->next, 0};
         p->rip = insn_rip(p, next);
+    }
+    if (shadow) {
+        p->interruptibility &= ~shadow;
+        processor_update_slow(p);
     }
     p->icount = count + s->index + 1;
     return leave;
@@ -392,6 +428,9 @@ static void make_thunks(struct translator *t)
     t->x87 = emit_call_thunk(&e, (uintptr_t)load_x87, leave_code, FRAME_X87, FRAME_X87);
     t->exit = emit_exit(&e, leave_code);
     t->cold = translator_executable(t, t->exit);
+    static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret};
+    for (unsigned n = 0; n < LIGHT_COUNT; n++)
+        t->light[n] = emit_light(&e, t, light[n]);
     t->used = t->thunk_bytes = ALIGN_UP((size_t)(e.at - t->writable), 64);
 }
 

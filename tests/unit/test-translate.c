@@ -121,6 +121,84 @@ static void test_modes(void)
     guest_free(g);
 }
 
+/* ---------------------------------------------------------------- system instructions */
+
+/* Between CPL 0 and 3 by SYSRET and SYSCALL, then by IRETQ and SYSCALL, two hundred times; flags
+ * and bases on the way. */
+GUEST_CODE(64, code_system,
+           "mov $200, %r12d\n xor %r13d, %r13d\n xor %r14d, %r14d\n"
+           "1: sti\n cmp %r12d, %r13d\n pushfq\n pop %rbx\n cli\n add %rbx, %r14\n"
+           "   pushfq\n pop %rbx\n lea (%r14, %rbx, 2), %r14\n stac\n pushfq\n pop %rbx\n"
+           "   clac\n add %rbx, %r14\n swapgs\n rdgsbase %rbx\n add $0x1000, %rbx\n"
+           "   wrgsbase %rbx\n lea 2f(%rip), %rcx\n mov $0x246, %r11d\n sysretq\n"
+           "2: rdfsbase %rsi\n lea 1(%rsi), %rsi\n wrfsbase %rsi\n stc\n syscall\n"
+           "3: adc %r11, %r14\n add %rcx, %r14\n xor $1, %r13d\n jz 5f\n"
+           "   pushq $0x2b\n pushq $0x1f000\n pushq $0x2d7\n pushq $0x33\n lea 4f(%rip), %rdx\n"
+           "   push %rdx\n iretq\n"
+           "4: adc $3, %r14\n pushfq\n pop %rbx\n add %rbx, %r14\n syscall\n"
+           "5: mov $0x20000, %esp\n mov %cs, %ebx\n add %rbx, %r14\n mov %cr2, %rbx\n"
+           "   add %rbx, %r14\n dec %r12d\n jnz 1b\n hlt");
+static struct guest *system_guest(void)
+{
+    struct guest *g = GUEST(64, code_system);
+    const uint8_t *entry = code_system;
+    while (memcmp(entry, "\x4d\x11\xde", 3)) /* adc %r11, %r14 */
+        entry++;
+    g->p->msr.efer |= EFER_SCE;
+    g->p->msr.star = 0x20ull << 48 | (uint64_t)CODE64 << 32;
+    g->p->msr.lstar = CODE + (uint64_t)(entry - code_system);
+    g->p->msr.sfmask = FLAG_IF | FLAG_ZF | FLAG_AC;
+    g->p->msr.kernel_gs_base = 0x7000;
+    g->p->cr2 = 0x123456;
+    g->p->cr4 |= CR4_FSGSBASE;
+    processor_state_changed(g->p);
+    return g;
+}
+static void test_system(void)
+{
+    struct guest *g = system_guest();
+    guest_halts(g);
+    uint64_t expected[16], gs = g->p->segment[SEG_GS].base, fs = g->p->segment[SEG_FS].base;
+    memcpy(expected, g->p->gpr, sizeof(expected));
+    g_assert_cmpuint(fs, ==, 200);
+    g_assert_cmphex(g->p->msr.kernel_gs_base + gs, ==, 0x7000 + 200 * 0x1000);
+    guest_free(g);
+    for (unsigned check = 0; check < 2; check++) {
+        g = translated(system_guest(), 1, check);
+        guest_halts(g);
+        g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
+        g_assert_cmphex(g->p->segment[SEG_GS].base, ==, gs);
+        g_assert_cmphex(g->p->segment[SEG_FS].base, ==, fs);
+        g_assert_cmpuint(g->p->cpl, ==, 0);
+        if (check)
+            check_clean(g);
+        else /* CLAC without SMAP and MOV from CS; all else runs as translated */
+            g_assert_cmpuint(counts(g).handlers, <, 2 * 200 + 50);
+        guest_free(g);
+    }
+}
+
+/* STI holds interrupts off for one instruction, and only where IF was clear. */
+GUEST_CODE(64, code_shadow,
+           "mov $40, %ecx\n 1: cli\n sti\n nop\n sti\n cli\n sti\n pushfq\n pop %rax\n"
+           "   cli\n sti\n dec %ecx\n jnz 1b\n cli\n sti\n hlt");
+static void test_shadow(void)
+{
+    struct guest *g = translated(GUEST(64, code_shadow), 1, false);
+    guest_halts(g);
+    g_assert_cmphex(g->p->interruptibility, ==, BLOCKING_BY_STI);
+    g_assert_true(g->p->rflags & FLAG_IF && g->p->gpr[REG_RAX] & FLAG_IF);
+    g_assert_cmpuint(counts(g).handlers, <, 20);
+    guest_free(g);
+
+    g = translated(GUEST(64, code_shadow), 1, false);
+    g->p->vmcs.cpu_based_controls |= CPU_INTERRUPT_WINDOW_EXITING;
+    processor_controls_changed(g->p);
+    guest_exit(g, EXIT_REASON_INTERRUPT_WINDOW);
+    g_assert_cmphex(g->p->rip, ==, CODE + 8); /* behind the NOP */
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- code that changes */
 
 /* Each round adds the immediate, then changes it: in another block, then in its own. */
@@ -360,6 +438,8 @@ GUEST_CODE(64, code_spin_indirect, "lea 1f(%rip), %rax\n 1: jmp *%rax\n .skip 64
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/translate/system", test_system);
+    g_test_add_func("/translate/shadow", test_shadow);
     g_test_add_func("/translate/flow", test_flow);
     g_test_add_func("/translate/pages", test_pages);
     g_test_add_func("/translate/modes", test_modes);
