@@ -1,94 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A Debian root file system on a virtio disk: systemd, login, apt from the host, reboot, poweroff."""
-import functools
 import hashlib
 import http.server
-import os
 import re
-import shutil
-import subprocess
 import threading
 
 import pytest
 
-import guest as demo_guest
-from conftest import HERE
-from console import BOOT_SECONDS, COMMAND_SECONDS, Guest
+from console import COMMAND_SECONDS, Guest
+from debian import SYSTEMD_SECONDS, arguments, log_in, make_disk, root_archive, run
 
 pytestmark = pytest.mark.long
-
-SUITE = "bookworm"
-PACKAGES = ["systemd-sysv", "udev", "dbus", "login", "passwd", "iproute2", "apt",
-            "wget", "kmod", "procps", "iputils-ping"]
-IMAGE_SIZE = 1 << 30
-PASSWORD = "trapeze"
-SYSTEMD_SECONDS = 4 * BOOT_SECONDS
-
-# What makes it a guest: a password, networking by DHCP, no waiting for it; and patience, for a slow
-# host (see also APPEND).
-TIMEOUTS = ["DefaultTimeoutStartSec", "DefaultTimeoutStopSec", "DefaultDeviceTimeoutSec"]
-APPEND = "root=/dev/vda console=ttyS0 systemd.service_watchdogs=no"
-CUSTOMIZE = [
-    "mkdir -p \"$1/etc/systemd/system.conf.d\"",
-    "printf '[Manager]\\n" + "".join(f"{name}=30min\\n" for name in TIMEOUTS) +
-    "' >\"$1/etc/systemd/system.conf.d/patience.conf\"",
-    f"echo root:{PASSWORD} | chroot \"$1\" chpasswd",
-    "echo trapeze-guest >\"$1/etc/hostname\"",
-    "printf '[Match]\\nName=e*\\n[Network]\\nDHCP=yes\\n' >\"$1/etc/systemd/network/20-wired.network\"",
-    "chroot \"$1\" systemctl enable systemd-networkd",
-    "chroot \"$1\" systemctl disable systemd-networkd-wait-online",
-    "echo '/dev/vda / ext4 defaults 0 1' >\"$1/etc/fstab\"",
-    "rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/etc/apt/sources.list \"$1\"/etc/apt/sources.list.d/*",
-]
-
-
-def run(command, **options):
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          check=False, **options)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout[-4000:]}"
-
-
-def as_root():
-    """What a command that has to keep owners and devices is put behind."""
-    if os.getuid() == 0:
-        return []
-    if shutil.which("fakeroot"):
-        return ["fakeroot"]
-    pytest.skip("needs root or fakeroot, to build a root file system")
-    return None
-
-
-@functools.lru_cache
-def root_archive():
-    """The root file system as a tar file, kept in the cache under its contents' names."""
-    if not shutil.which("mmdebstrap"):
-        pytest.skip("needs mmdebstrap")
-    key = hashlib.sha256(repr((SUITE, PACKAGES, CUSTOMIZE)).encode()).hexdigest()[:16]
-    path = demo_guest.cache_dir() / f"debian-{SUITE}-{key}.tar"
-    if not path.exists():
-        unfinished = path.with_suffix(f".{os.getpid()}.tar")
-        hooks = [f"--customize-hook={hook}" for hook in CUSTOMIZE]
-        try:
-            run(["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-                 f"--mode={'root' if os.getuid() == 0 else 'unshare'}", *hooks, SUITE, unfinished])
-            unfinished.rename(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    return path
 
 
 @pytest.fixture(scope="module")
 def debian_disk(tmp_path_factory):
-    prefix = as_root()
-    folder = tmp_path_factory.mktemp("debian")
-    archive, root, image = root_archive(), folder / "root", folder / "debian.img"
-    root.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(IMAGE_SIZE)
-    run([*prefix, "sh", "-ec", f"tar -C {root} --numeric-owner -xf {archive}; "
-         f"/sbin/mke2fs -q -F -t ext4 -d {root} {image}"])
-    run([*prefix, "rm", "-rf", str(root)])
-    return image
+    return make_disk(root_archive(), tmp_path_factory.mktemp("debian"), 1 << 30)
 
 
 # ---- a package repository on the host ----
@@ -134,23 +61,11 @@ def repository(tmp_path_factory):
 
 # ---- the guest ----
 
-def log_in(guest):
-    guest.expect(rb"trapeze-guest login: ", SYSTEMD_SECONDS)
-    guest.send(b"root\n")
-    guest.expect(rb"Password: ", SYSTEMD_SECONDS)
-    guest.send(PASSWORD.encode() + b"\n")
-    guest.expect(rb"root@trapeze-guest:~# ", SYSTEMD_SECONDS)
-    guest.run("dmesg -n 1; bind 'set enable-bracketed-paste off'; PS1='# '", check=False)
-
-
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_debian(trapeze, kernel, initramfs, debian_disk, repository, tmp_path, cpus):
     disk = tmp_path / "disk.img"
     run(["cp", "--sparse=always", debian_disk, disk])
-    command = ["--kernel", kernel("cloud-amd64").image,
-               "--initrd", initramfs("cloud-amd64", (HERE / "root-init").read_text()),
-               "--append", APPEND, "--disk", disk, "--memory", "768M",
-               "--cpus", cpus, "--engine", "software"]
+    command = arguments(kernel, initramfs, disk, cpus, "768M")
     with Guest(trapeze, *command, log=tmp_path / "console.log") as guest:
         guest.expect(rb"systemd\[1\]: systemd 2\d\d", SYSTEMD_SECONDS)
         log_in(guest)
