@@ -78,6 +78,7 @@ struct translate_site {
     uint8_t size;    /* of the access; the level that a vector instruction needs */
     bool write;
     bool ends; /* the run loop goes on after the instruction */
+    bool x87;  /* the block's: here, where C looks anyway */
 };
 
 /* Light calls: see light.h. */

@@ -82,7 +82,7 @@ static bool is_last(const struct code_block *b, unsigned n)
 void x87_note_last(struct processor *p, const struct translate_site *s)
 {
     const struct code_block *b = s->block;
-    if (!b->x87)
+    if (!s->x87)
         return;
     for (unsigned n = s->index; n-- > 0 && !is_barrier(&b->insn[n]);) {
         if (sets_pointers(&b->insn[n])) {

@@ -378,6 +378,7 @@ void lower_block(struct processor *p, struct code_block *b)
 {
     struct translator *t = p->translator;
     struct lowering l = {.p = p, .t = t, .b = b};
+    uint32_t first = t->site_count;
     uint16_t live[ARRAY_SIZE(l.late) + 1];
     l.e.at = t->writable + t->used;
     l.i = &b->insn[0];
@@ -408,6 +409,8 @@ void lower_block(struct processor *p, struct code_block *b)
     }
     for (unsigned n = 0; n < l.lates; n++)
         emit_late(&l, &l.late[n]);
+    for (uint32_t site = first; b->x87 && site < t->site_count; site++)
+        t->sites[site].x87 = true;
 
     t->used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
     b->direct = l.direct;

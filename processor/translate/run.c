@@ -297,7 +297,7 @@ static struct onward run_handler(struct processor *p, const struct translate_sit
     p->link = NULL;
     if (next) {
         p->icount = count;
-        if (!s->ends && !p->slow && (!s->block->x87 || x87_native(p)) &&
+        if (!s->ends && !p->slow && (!s->x87 || x87_native(p)) &&
             !(atomic_load_explicit(&p->poll, memory_order_relaxed) & ~POLL_KICK))
             return (struct onward){s->next, 0};
         p->rip = insn_rip(p, next);
