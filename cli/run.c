@@ -236,6 +236,19 @@ static bool default_translator(struct run_target *t, GError **error)
     return false;
 }
 
+static bool take_trace_translation(void *target, const char *value, GError **error)
+{
+    struct machine_config *c = &((struct run_target *)target)->config;
+    const char *digits = g_str_has_prefix(value, "0x") ? value + 2 : value;
+    guint64 address;
+
+    if (!g_ascii_string_to_unsigned(digits, 16, 0, G_MAXUINT64, &address, NULL))
+        return wrong(error, value, "give a linear address, hexadecimal");
+    c->trace_translation = true;
+    c->trace_address = address;
+    return true;
+}
+
 static bool take_pit(void *target, const char *value, GError **error)
 {
     if (strcmp(value, "on") && strcmp(value, "off"))
@@ -256,6 +269,7 @@ SWITCH(no_reboot)
 SWITCH(no_shutdown)
 SWITCH(paused)
 SWITCH(stats)
+SWITCH(perf_map)
 SWITCH(verbose)
 SWITCH(test_device)
 
@@ -320,6 +334,10 @@ static const struct option_row rows[] = {
      take_no_shutdown},
     {"test-device", NULL, "add the device that kvm-unit-tests know", take_test_device},
     {"stats", NULL, "print engine and vCPU exits by reason at the end", take_stats},
+    {"trace-translation", "ADDR",
+     "print the translation of the block at this linear address\n(hexadecimal) at the end",
+     take_trace_translation},
+    {"perf-map", NULL, "write /tmp/perf-PID.map: names of translations for perf", take_perf_map},
     {"verbose", NULL, "say more while running", take_verbose},
     {"help", NULL, "this", take_help},
 };
@@ -412,6 +430,8 @@ static int run(const struct machine_config *config, GError **error)
         g_source_remove(sources[i]);
     if (config->stats)
         machine_print_stats(m);
+    if (config->trace_translation)
+        machine_print_translation(m);
     machine_free(m);
     return status;
 }

@@ -136,4 +136,32 @@ struct trapeze_kvm_translator_difference {
 #define TRAPEZE_KVM_GET_MISS_COUNTS    _IOWR(KVMIO, 0xf6, struct trapeze_kvm_exit_counts)
 #define TRAPEZE_KVM_GET_HANDLER_COUNTS _IOWR(KVMIO, 0xf7, struct trapeze_kvm_exit_counts)
 
+/* VM (version 3): new vCPUs keep the last translation of the block that covers the linear address
+ * *argument, for TRAPEZE_KVM_GET_TRANSLATION. */
+#define TRAPEZE_KVM_TRACE_TRANSLATION _IOW(KVMIO, 0xf9, __u64)
+
+/* VM (version 3): new vCPUs write the addresses of their translations, as lines of perf's
+ * /tmp/perf-PID.map, to the file whose descriptor is the argument (which may be closed afterwards).
+ * -EBADF when it is none. */
+#define TRAPEZE_KVM_NAME_TRANSLATIONS _IO(KVMIO, 0xfa)
+
+/* vCPU (version 3): guest code and what was made of it; -ENOENT when no block at the address was
+ * translated. */
+struct trapeze_kvm_translation_part {
+    __u16 start; /* offset in code; it reaches to the next part's */
+    __u16 insn;  /* offset in guest of the instruction that it belongs to */
+    __u16 kind;  /* 0 the way in, 1 an instruction, 2 behind the last one, 3 out of line */
+};
+struct trapeze_kvm_translation {
+    __u64 linear; /* of the first instruction, when it was translated */
+    __u64 host;   /* where code runs */
+    __u32 bits;   /* how the guest code is decoded: 64, 32, 16 */
+    __u32 parts;
+    __u32 guest_bytes, code_bytes; /* whole lengths; what does not fit below is left out */
+    __u8 guest[768];
+    __u8 code[12288];
+    struct trapeze_kvm_translation_part part[320];
+};
+#define TRAPEZE_KVM_GET_TRANSLATION _IOR(KVMIO, 0xfb, struct trapeze_kvm_translation)
+
 #endif

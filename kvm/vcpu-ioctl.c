@@ -358,6 +358,20 @@ static long do_get_translator_difference(struct ioctl_call *c)
     return user_write(c->argument, &out, sizeof(out));
 }
 
+static long do_get_translation(struct ioctl_call *c)
+{
+    struct processor_translation t;
+    _Static_assert(sizeof(t) == sizeof(struct trapeze_kvm_translation) &&
+                       offsetof(struct processor_translation, code) ==
+                           offsetof(struct trapeze_kvm_translation, code) &&
+                       offsetof(struct processor_translation, part) ==
+                           offsetof(struct trapeze_kvm_translation, part),
+                   "the processor's is of the same form");
+    if (!processor_get_translation(c->vcpu->processor, &t))
+        return -ENOENT;
+    return user_write(c->argument, &t, sizeof(t));
+}
+
 static const struct ioctl_entry vcpu_requests[] = {
     {KVM_RUN, ARG_VALUE, do_run},
     {KVM_GET_REGS, ARG_OUT, do_get_regs},
@@ -406,6 +420,7 @@ static const struct ioctl_entry vcpu_requests[] = {
     {TRAPEZE_KVM_GET_EXIT_COUNTS, ARG_VALUE, do_get_exit_counts},
     {TRAPEZE_KVM_GET_INSTRUCTIONS, ARG_OUT, do_get_instructions},
     {TRAPEZE_KVM_GET_TRANSLATOR_COUNTS, ARG_OUT, do_get_translator_counts},
+    {TRAPEZE_KVM_GET_TRANSLATION, ARG_VALUE, do_get_translation},
     {TRAPEZE_KVM_GET_MISS_COUNTS, ARG_VALUE, do_get_miss_counts},
     {TRAPEZE_KVM_GET_HANDLER_COUNTS, ARG_VALUE, do_get_handler_counts},
     {TRAPEZE_KVM_GET_TRANSLATOR_DIFFERENCE, ARG_VALUE, do_get_translator_difference},

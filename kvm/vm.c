@@ -4,6 +4,8 @@
 #include "msr.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -29,6 +31,8 @@ static void vm_free(struct vm *vm)
         munmap(vm->ring, PAGE_BYTES);
     if (vm->run_fd >= 0)
         close(vm->run_fd);
+    if (vm->translator.names)
+        close(vm->translator.names_file);
     system_release(vm->system);
     pthread_mutex_destroy(&vm->lock);
     pthread_mutex_destroy(&vm->coalesced_lock);
@@ -414,23 +418,63 @@ static long do_reports_writes(struct ioctl_call *c)
     return 0;
 }
 
+/* Locks a VM that has no vCPU yet; else -EBUSY. */
+static long lock_before_vcpus(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    if (!vm_vcpu_count(vm))
+        return 0;
+    pthread_mutex_unlock(&vm->lock);
+    return -EBUSY;
+}
+
 static long do_set_translator(struct ioctl_call *c)
 {
     const struct trapeze_kvm_translator *t = c->data;
+    struct processor_translator *how = &c->vm->translator;
     if (t->mode > TRAPEZE_KVM_TRANSLATE_CHECK)
         return -EINVAL;
-    pthread_mutex_lock(&c->vm->lock);
-    long r = vm_vcpu_count(c->vm) ? -EBUSY : 0;
-    if (r == 0) {
-        c->vm->translator = (struct processor_translator){
-            .on = t->mode != TRAPEZE_KVM_INTERPRET,
-            .check = t->mode == TRAPEZE_KVM_TRANSLATE_CHECK,
-            .threshold = t->threshold,
-        };
-        c->vm->translator_required = true;
-    }
+    long r = lock_before_vcpus(c->vm);
+    if (r < 0)
+        return r;
+    how->on = t->mode != TRAPEZE_KVM_INTERPRET;
+    how->check = t->mode == TRAPEZE_KVM_TRANSLATE_CHECK;
+    how->threshold = t->threshold;
+    c->vm->translator_required = true;
     pthread_mutex_unlock(&c->vm->lock);
-    return r;
+    return 0;
+}
+
+static long do_trace_translation(struct ioctl_call *c)
+{
+    long r = lock_before_vcpus(c->vm);
+    if (r < 0)
+        return r;
+    c->vm->translator.trace = true;
+    c->vm->translator.trace_address = *(const uint64_t *)c->data;
+    pthread_mutex_unlock(&c->vm->lock);
+    return 0;
+}
+
+static long do_name_translations(struct ioctl_call *c)
+{
+    struct processor_translator *how = &c->vm->translator;
+    if (c->argument > INT_MAX)
+        return -EBADF;
+    int file = fcntl((int)c->argument, F_DUPFD_CLOEXEC, 3);
+    if (file < 0)
+        return -errno;
+    long r = lock_before_vcpus(c->vm);
+    if (r < 0) {
+        close(file);
+        return r;
+    }
+    if (how->names)
+        close(how->names_file);
+    how->names = true;
+    how->names_file = file;
+    pthread_mutex_unlock(&c->vm->lock);
+    return 0;
 }
 
 static const struct ioctl_entry vm_requests[] = {
@@ -440,6 +484,8 @@ static const struct ioctl_entry vm_requests[] = {
     {TRAPEZE_KVM_MEMORY_WRITTEN, ARG_IN, do_memory_written},
     {TRAPEZE_KVM_REPORTS_WRITES, ARG_VALUE, do_reports_writes},
     {TRAPEZE_KVM_SET_TRANSLATOR, ARG_IN, do_set_translator},
+    {TRAPEZE_KVM_TRACE_TRANSLATION, ARG_IN, do_trace_translation},
+    {TRAPEZE_KVM_NAME_TRANSLATIONS, ARG_VALUE, do_name_translations},
     {KVM_CHECK_EXTENSION, ARG_VALUE, do_check_extension},
     {KVM_ENABLE_CAP, ARG_IN, do_enable_cap},
     {KVM_CREATE_VCPU, ARG_VALUE, do_create_vcpu},

@@ -8,6 +8,7 @@
 #include "kvm/trapeze_kvm.h"
 #include "monitor/monitor.h"
 #include "pci.h"
+#include "translation.h"
 #include "vcpu.h"
 #include "virtio/virtio.h"
 
@@ -241,7 +242,8 @@ static bool build(struct machine *m, GError **error)
     if (m->engine->extended)
         engine_ioctl(m->engine, m->vm, TRAPEZE_KVM_REPORTS_WRITES, 0);
     if (!ram_setup(m, error) || !irq_setup(m, error) || !set_translator(m, error) ||
-        !cpu_model_resolve(m->cpu_model, m, error) || !add_vcpus(m, error))
+        !translation_watch(m, error) || !cpu_model_resolve(m->cpu_model, m, error) ||
+        !add_vcpus(m, error))
         return false;
     m->irq_initial = irq_state_get(m);
     if (!add_devices(m, error) || !core_boot(m, error))

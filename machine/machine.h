@@ -55,6 +55,9 @@ struct machine_config {
     GPtrArray *qmp;   /* of char *: "unix:PATH", "fd:N" */
     char *name, *uuid; /* what QMP tells of the machine; NULL when not given */
     bool pit, no_reboot, no_shutdown, paused, stats, verbose, test_device;
+    bool trace_translation; /* of the block that covers trace_address, a linear address */
+    bool perf_map;          /* /tmp/perf-PID.map for perf report */
+    uint64_t trace_address;
 };
 void machine_config_init(struct machine_config *c);
 void machine_config_clear(struct machine_config *c);
@@ -183,5 +186,8 @@ void reset_control_write(struct machine *m, uint8_t value);
 
 /* Prints engine, exits by reason and instructions to stderr (--stats).  After machine_run. */
 void machine_print_stats(struct machine *m);
+/* Prints the block of --trace-translation, guest and host code side by side, to stderr.  After
+ * machine_run. */
+void machine_print_translation(struct machine *m);
 
 #endif

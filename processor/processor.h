@@ -21,6 +21,14 @@ struct processor_translator {
     bool on;
     unsigned threshold; /* a block is translated at this lookup (0: the default) */
     bool check;         /* compare every run of a translation with the interpreter */
+    /* Keep the last translation of the block that covers trace_address, for
+     * processor_get_translation. */
+    bool trace;
+    uint64_t trace_address; /* linear */
+    /* Append a line for each translation to the file NAMES_FILE, in the form of perf's
+     * /tmp/perf-PID.map; the descriptor stays the caller's, and open. */
+    bool names;
+    int names_file;
 };
 /* Only outside vmx_enter.  Returns 0; -ENOMEM when memory is short or the host forbids executable
  * memory, with everything interpreted then. */
@@ -65,6 +73,31 @@ struct processor_handler_count {
 };
 unsigned processor_get_handler_counts(const struct processor *p,
                                       struct processor_handler_count *out, unsigned room);
+/* A block's guest code and the host code that was made of it. */
+enum processor_translation_kind {
+    TRANSLATION_ENTRY,  /* the way in */
+    TRANSLATION_INLINE, /* an instruction */
+    TRANSLATION_END,    /* behind the last instruction, when control goes on from there */
+    TRANSLATION_LATE,   /* out of line, for an instruction: slow paths, taken branches */
+};
+struct processor_translation_part {
+    uint16_t start; /* offset in code; it reaches to the next part's */
+    uint16_t insn;  /* offset in guest of the instruction that it belongs to */
+    uint16_t kind;
+};
+struct processor_translation {
+    uint64_t linear; /* of the first instruction, when it was translated */
+    uint64_t host;   /* where code runs */
+    uint32_t bits;   /* how the guest code is decoded: 64, 32, 16 */
+    uint32_t parts;
+    uint32_t guest_bytes, code_bytes; /* whole lengths; what does not fit below is left out */
+    uint8_t guest[768];
+    uint8_t code[12288];
+    struct processor_translation_part part[320];
+};
+/* False when no block that covers processor_translator.trace_address was translated. */
+bool processor_get_translation(const struct processor *p, struct processor_translation *out);
+
 /* The first difference that was found, as text of several lines; NULL: none.  Valid until the next
  * processor_set_translator. */
 const char *processor_translator_difference(const struct processor *p);

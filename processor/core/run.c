@@ -47,8 +47,17 @@ int processor_set_translator(struct processor *p, const struct processor_transla
     p->translator = NULL;
     if (!how->on)
         return 0;
-    p->translator = translator_new(how->threshold ? how->threshold : THRESHOLD, how->check);
+    p->translator = translator_new(how->threshold ? how->threshold : THRESHOLD, how);
     return p->translator ? 0 : -ENOMEM;
+}
+
+bool processor_get_translation(const struct processor *p, struct processor_translation *out)
+{
+    const struct processor_translation *kept =
+        p->translator ? translator_kept(p->translator) : NULL;
+    if (kept)
+        *out = *kept;
+    return kept;
 }
 
 void processor_get_translator_counts(const struct processor *p,

@@ -6,6 +6,7 @@
  *   run.c           the code cache, the way in and out, what translations call
  *   check.c         translations compared with the interpreter
  *   count.c         why translations called C
+ *   trace.c         translations shown to the outside
  *   lower.c         a block: liveness of flags, out-of-line code, instructions left to handlers
  *   lower-memory.c  addresses and the TLB check
  *   lower-copy.c    instructions that are emitted again as they are
@@ -100,6 +101,7 @@ struct translator {
     bool full;        /* the caches have to be emptied before anything else is translated */
     uint32_t pending; /* a link site that led here, plus 1; 0: none */
     struct checker *checker;
+    struct tracer *tracer; /* NULL: nobody looks */
     struct processor_translator_counts counts;
     uint64_t handled[OP_COUNT]; /* of counts.handlers, by operation */
 };
@@ -236,6 +238,21 @@ void lower_go(struct lowering *l, unsigned count, int64_t target);
 void lower_count(struct lowering *l, unsigned count, bool keep);
 /* Flags that may be read by the code at OFFSET of the block's page. */
 uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth);
+
+/* ---------------------------------------------------------------- trace.c */
+
+/* NULL when HOW asks for nothing, or when memory is short. */
+struct tracer *tracer_new(const struct processor_translator *how);
+void tracer_free(struct tracer *r);
+/* The translation that was asked for, or NULL. */
+const struct processor_translation *tracer_kept(const struct tracer *r);
+/* Gives [code, code + bytes) a name in perf's map, if there is one. */
+void tracer_name(struct tracer *r, const uint8_t *code, size_t bytes, const char *name);
+/* L begins a block, which RIP is at; what it emits from now on is of KIND, for instruction l->i; it
+ * is done.  All code lies between t->used and l->e.at. */
+void tracer_begin(struct lowering *l);
+void tracer_part(struct lowering *l, enum processor_translation_kind kind);
+void tracer_end(struct lowering *l);
 
 static inline bool lower_in_page(int64_t offset)
 {

@@ -252,6 +252,7 @@ static void emit_late(struct lowering *l, const struct late *late)
         emit_patch(late->from, e->at);
     l->n = late->n;
     l->i = &l->b->insn[late->n];
+    tracer_part(l, TRANSLATION_LATE);
     switch (late->kind) {
     case LATE_SLOW:
         emit_alu_load(e, ALU_XOR, T0, T1,
@@ -385,11 +386,14 @@ void lower_block(struct processor *p, struct code_block *b)
     find_live(&l, live);
 
     const uint8_t *entry = translator_executable(t, l.e.at);
+    tracer_begin(&l);
+    tracer_part(&l, TRANSLATION_ENTRY);
     emit_entry(&l, live[0]);
     for (l.n = 0; l.n < b->count; l.n++) {
         l.i = &b->insn[l.n];
         l.live = live[l.n];
         l.after = live[l.n + 1];
+        tracer_part(&l, TRANSLATION_INLINE);
         bool shadow = l.shadow, branch = l.i->attr->traits & TRAIT_BRANCH;
         l.shadow = false;
         if (shadow && branch)
@@ -405,6 +409,7 @@ void lower_block(struct processor *p, struct code_block *b)
         (conditional || !(traits & TRAIT_BRANCH))) {
         l.n = b->count - 1u;
         l.i = last;
+        tracer_part(&l, TRANSLATION_END);
         lower_go(&l, b->count, b->offset + b->bytes);
     }
     for (unsigned n = 0; n < l.lates; n++)
@@ -412,6 +417,7 @@ void lower_block(struct processor *p, struct code_block *b)
     for (uint32_t site = first; b->x87 && site < t->site_count; site++)
         t->sites[site].x87 = true;
 
+    tracer_end(&l);
     t->used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
     b->direct = l.direct;
     b->start = translator_executable(t, l.start);

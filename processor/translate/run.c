@@ -434,8 +434,9 @@ static void make_thunks(struct translator *t)
     t->used = t->thunk_bytes = ALIGN_UP((size_t)(e.at - t->writable), 64);
 }
 
-struct translator *translator_new(unsigned threshold, bool check)
+struct translator *translator_new(unsigned threshold, const struct processor_translator *how)
 {
+    bool check = how->check;
     struct translator *t = calloc(1, sizeof(*t));
     if (!t)
         return NULL;
@@ -451,6 +452,12 @@ struct translator *translator_new(unsigned threshold, bool check)
     }
     make_thunks(t);
     t->counts.capacity = CODE_BYTES;
+    t->tracer = tracer_new(how);
+    if ((how->trace || how->names) && !t->tracer) {
+        translator_free(t);
+        return NULL;
+    }
+    tracer_name(t->tracer, t->executable, t->thunk_bytes, "trapeze_thunks");
     return t;
 }
 
@@ -465,6 +472,7 @@ void translator_free(struct translator *t)
     if (t->executable && t->executable != MAP_FAILED)
         munmap(t->executable, CODE_BYTES);
     checker_free(t->checker);
+    tracer_free(t->tracer);
     free(t);
 }
 
@@ -480,6 +488,11 @@ void translator_empty(struct translator *t)
 void translator_prepare(const struct translator *t, struct code_block *b)
 {
     b->jump = t->cold;
+}
+
+const struct processor_translation *translator_kept(const struct translator *t)
+{
+    return tracer_kept(t->tracer);
 }
 
 const struct processor_translator_counts *translator_counts(const struct translator *t)

@@ -31,10 +31,10 @@ struct code_block;
 struct translator;
 
 /* Creates a translator for one processor.  A block is translated at its THRESHOLDth lookup (1: the
- * first).  CHECK: each run of a translation is followed by one of the interpreter from the same
- * state, and what they leave is compared.  Returns NULL when memory is short or the host forbids
- * executable memory. */
-struct translator *translator_new(unsigned threshold, bool check);
+ * first).  Of HOW it takes the rest: what it shows of itself, and whether each run of a translation
+ * is followed by one of the interpreter from the same state, and what they leave is compared.
+ * Returns NULL when memory is short or the host forbids executable memory. */
+struct translator *translator_new(unsigned threshold, const struct processor_translator *how);
 void translator_free(struct translator *t);
 
 /* Forgets all translations; with the blocks they belong to. */
@@ -52,6 +52,8 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear);
 bool translator_full(const struct translator *t);
 
 const struct processor_translator_counts *translator_counts(const struct translator *t);
+/* As processor_get_translation; NULL: none. */
+const struct processor_translation *translator_kept(const struct translator *t);
 /* As processor_translator_difference. */
 const char *translator_difference(const struct translator *t);
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Debian's kernels to a shell and to the self-check of the demo's init; how a guest ends."""
 import os
+import pathlib
 import re
 import signal
 import struct
+import subprocess
 import time
 
 import pytest
@@ -223,6 +225,32 @@ def lz4_block(data):
             pattern = bytes(out[start:])
             out += (pattern * (count // distance + 1))[:count]
     return bytes(out)
+
+
+def test_translations_are_shown(trapeze, linux):
+    """The code of busybox' entry, which every command of init's runs, and perf's name for it."""
+    header = pathlib.Path("/bin/busybox").read_bytes()[:64]
+    kind, entry = struct.unpack_from("<H6xQ", header, 16)
+    assert kind == 2, "busybox-static is no program of a fixed address"
+    command = [trapeze, "run", *linux(append=check_append()), "--engine", "software", "--translator",
+               "on", "--stats", "--trace-translation", f"{entry:#x}", "--perf-map", "--net", "none"]
+    process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               errors="replace")
+    names = pathlib.Path(f"/tmp/perf-{process.pid}.map")
+    try:
+        _, errors = process.communicate(timeout=BOOT_SECONDS)
+        assert process.returncode == 0, errors
+        # The ABI has programs begin so.
+        assert re.search(rf"(?m)^{entry:016x}  xor ebp, ebp +\| [0-9a-f]{{12}}  ", errors), errors
+        assert "out of line\n" in errors
+        assert re.search(rf"(?m)^[0-9a-f]+ [0-9a-f]+ guest_{entry:x}$", names.read_text())
+        for line in ("TLB misses", "other page's entry", "page fault", "instructions by handler"):
+            assert re.search(rf"(?m)^ +{line} +[1-9]\d*$", errors), line
+    finally:
+        process.kill()
+        process.wait()
+        names.unlink(missing_ok=True)
 
 
 @pytest.mark.long

@@ -114,6 +114,13 @@ BAD_RUNS = {
                              ["--pidfile", "{missing}/pid"]),
     "bad translator": (["--kernel", "{kernel}", "--translator", "maybe"],
                        ["--translator", "maybe", "check"]),
+    "bad address to trace": (["--kernel", "{kernel}", "--trace-translation", "main"],
+                             ["--trace-translation", "main", "hexadecimal"]),
+    "a trace of nothing": (["--kernel", "{kernel}", "--engine", "software", "--translator", "off",
+                            "--trace-translation", "0x1000"],
+                           ["--trace-translation", "--translator on"]),
+    "perf's map of nothing": (["--kernel", "{kernel}", "--engine", "software", "--translator", "off",
+                               "--perf-map"], ["--perf-map", "--translator on"]),
     "bad PIT": (["--kernel", "{kernel}", "--pit", "maybe"], ["--pit", "maybe"]),
 }
 

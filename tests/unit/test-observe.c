@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the translator tells of itself: why translations called C. */
+/* What the translator tells of itself: why translations called C, what they look like, perf's
+ * names. */
 #include "guest.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct guest *translated(struct guest *g)
 {
@@ -82,6 +86,90 @@ static void test_names(void)
     }
 }
 
+/* ---------------------------------------------------------------- translations shown */
+
+/* A block with something out of line in the middle of the code. */
+GUEST_CODE(64, code_shown,
+           "mov $20, %ecx\n"
+           "1: add %rcx, 0xa000\n xor %eax, %eax\n dec %ecx\n jnz 1b\n hlt");
+
+static struct guest *watched(struct guest *g, struct processor_translator how)
+{
+    how.on = true;
+    how.threshold = 1;
+    g_assert_cmpint(processor_set_translator(g->p, &how), ==, 0);
+    return g;
+}
+
+static void test_shown(void)
+{
+    g_autofree struct processor_translation *t = g_new0(struct processor_translation, 1);
+    /* The second instruction of the loop's block. */
+    struct guest *g =
+        watched(GUEST(64, code_shown),
+                (struct processor_translator){.trace = true, .trace_address = CODE + 13});
+    g_assert_false(processor_get_translation(g->p, t));
+    guest_halts(g);
+    g_assert_true(processor_get_translation(g->p, t));
+    g_assert_cmpuint(t->bits, ==, 64);
+    g_assert_cmpuint(t->linear, <=, CODE + 13);
+    g_assert_cmpuint(t->linear + t->guest_bytes, >, CODE + 13);
+    g_assert_cmpmem(t->guest, t->guest_bytes, g->ram + t->linear, t->guest_bytes);
+    /* The code is what runs there, and its parts are in order and of all kinds. */
+    g_assert_cmpmem(t->code, t->code_bytes, (const void *)(uintptr_t)t->host, t->code_bytes);
+    g_assert_cmpuint(t->part[0].kind, ==, TRANSLATION_ENTRY);
+    g_assert_cmpuint(t->part[0].start, ==, 0);
+    unsigned instructions = 0, late = 0;
+    for (unsigned n = 0; n < t->parts; n++) {
+        const struct processor_translation_part *part = &t->part[n];
+        if (n)
+            g_assert_cmpuint(part->start, >=, part[-1].start);
+        g_assert_cmpuint(part->start, <=, t->code_bytes);
+        g_assert_cmpuint(part->insn, <, t->guest_bytes);
+        instructions += part->kind == TRANSLATION_INLINE;
+        late += part->kind == TRANSLATION_LATE;
+        if (part->kind == TRANSLATION_LATE && t->linear == CODE + 5)
+            g_assert_true(part->insn == 0 || part->insn == 12); /* ADD, or JNZ */
+    }
+    g_assert_cmpuint(instructions, >=, 4);
+    g_assert_cmpuint(late, >, 0);
+    guest_free(g);
+
+    g = watched(GUEST(64, code_shown),
+                (struct processor_translator){.trace = true, .trace_address = CODE - 1});
+    guest_halts(g);
+    g_assert_false(processor_get_translation(g->p, t));
+    guest_free(g);
+}
+
+static void test_names_for_perf(void)
+{
+    g_autofree char *text = g_malloc0(65536);
+    int file = memfd_create("map", MFD_CLOEXEC);
+    struct guest *g = watched(GUEST(64, code_shown),
+                              (struct processor_translator){.names = true, .names_file = file});
+    guest_halts(g);
+    g_assert_cmpint(pread(file, text, 65535, 0), >, 0);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    unsigned blocks = 0;
+    for (unsigned n = 0; lines[n] && *lines[n]; n++) {
+        unsigned long start, size, linear;
+        char name[32];
+        g_assert_cmpint(sscanf(lines[n], "%lx %lx %31s", &start, &size, name), ==, 3);
+        g_assert_cmpuint(size, >, 0);
+        if (sscanf(name, "guest_%lx", &linear) == 1) {
+            blocks++;
+            g_assert_cmpuint(linear, >=, CODE);
+            g_assert_cmpuint(linear, <, CODE + 64);
+        } else {
+            g_assert_cmpstr(name, ==, "trapeze_thunks");
+        }
+    }
+    g_assert_cmpuint(blocks, ==, counts(g).blocks);
+    guest_free(g);
+    close(file);
+}
+
 /* Without a translator there is nothing to tell. */
 GUEST_CODE(64, code_nothing, "str %eax\n hlt");
 static void test_interpreted(void)
@@ -101,6 +189,8 @@ int main(int argc, char **argv)
     g_test_add_func("/observe/kinds", test_kinds);
     g_test_add_func("/observe/fault", test_fault);
     g_test_add_func("/observe/names", test_names);
+    g_test_add_func("/observe/shown", test_shown);
+    g_test_add_func("/observe/names-for-perf", test_names_for_perf);
     g_test_add_func("/observe/interpreted", test_interpreted);
     return g_test_run();
 }
