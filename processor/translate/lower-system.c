@@ -13,6 +13,9 @@
 #define SEGMENT_BASE(n)                                                                            \
     ((int32_t)(offsetof(struct processor, segment) + sizeof(struct segment) * (n) +                \
                offsetof(struct segment, base)))
+#define SELECTOR(n)                                                                                \
+    ((int32_t)(offsetof(struct processor, segment) + sizeof(struct segment) * (n) +                \
+               offsetof(struct segment, selector)))
 #define FLAT_BASE(n) ((int32_t)(offsetof(struct processor, flat_base) + 8 * (n)))
 #define FIELD(name)  ((int32_t)offsetof(struct processor, name))
 
@@ -228,6 +231,24 @@ bool lower_write_base(struct lowering *l)
     emit_store(e, T1, SEGMENT_BASE(seg), T0);
     emit_store(e, T1, FLAT_BASE(seg), T0);
     return end(l);
+}
+
+/* MOV from a segment register to a general one; selectors have 16 bits. */
+bool lower_read_segment(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    if (!i->mod3 || i->opsize == 2 || i->reg > SEG_GS)
+        return false;
+    emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
+    emit_op(&l->e, &(struct host_op){.map = MAP_0F, /* movzx T0d, word [T1 + selector] */
+                                     .opcode = 0xb7,
+                                     .has_modrm = true,
+                                     .reg = T0,
+                                     .memory = true,
+                                     .rm = T1,
+                                     .disp = SELECTOR(i->reg)});
+    put(l, i->rm);
+    return true;
 }
 
 /* ---------------------------------------------------------------- RDTSC, RDTSCP, MOV from CR2 */

@@ -103,6 +103,7 @@ static lower_fn *const lowerings[OP_COUNT] = {
     [OP_STAC] = lower_stac,
     [OP_CLAC] = lower_clac,
     [OP_SWAPGS] = lower_swapgs,
+    [OP_MOV_FROM_SEG] = lower_read_segment,
     [OP_RDFSBASE] = lower_read_base,
     [OP_RDGSBASE] = lower_read_base,
     [OP_WRFSBASE] = lower_write_base,

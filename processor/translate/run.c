@@ -273,6 +273,16 @@ static const struct insn *fell_through(struct processor *p, const struct insn *i
     return i;
 }
 
+/* Whether the code of site S's block still stands where it is run: the mode and the mapping of its
+ * page are what they were. */
+static bool still_mapped(struct processor *p, const struct translate_site *s)
+{
+    const struct code_block *b = s->block;
+    const struct tlb_entry *e = tlb_entry(p, p->gpr[REG_CODE]);
+    return (p->mode & CODE_MODE) == b->mode && e->fetch == p->gpr[REG_CODE] &&
+           e->host == (uintptr_t)b->page->hva && code_block_valid(b);
+}
+
 /* Runs the handler of site S's instruction.  Counts it when control does not come back here. */
 static struct onward run_handler(struct processor *p, const struct translate_site *s)
 {
@@ -295,13 +305,16 @@ static struct onward run_handler(struct processor *p, const struct translate_sit
     const struct insn *next = i->exec(p, i);
     p->insn = NULL;
     p->link = NULL;
-    if (next) {
+    /* A handler that ends its block changed something that the run loop must see; mostly it turns
+     * out to have no effect on what follows. */
+    bool stays = next || (p->rip == insn_next_rip(p, s->insn) && still_mapped(p, s));
+    if (stays && !s->ends && !p->slow && (!s->x87 || x87_native(p)) &&
+        !(atomic_load_explicit(&p->poll, memory_order_relaxed) & ~POLL_KICK)) {
         p->icount = count;
-        if (!s->ends && !p->slow && (!s->x87 || x87_native(p)) &&
-            !(atomic_load_explicit(&p->poll, memory_order_relaxed) & ~POLL_KICK))
-            return (struct onward){s->next, 0};
-        p->rip = insn_rip(p, next);
+        return (struct onward){s->next, 0};
     }
+    if (next)
+        p->rip = insn_rip(p, next);
     if (shadow) {
         p->interruptibility &= ~shadow;
         processor_update_slow(p);
