@@ -287,6 +287,7 @@ struct processor {
     struct memory *memory;
     struct tlb_set *tlb_set;  /* the current one */
     struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */
+    bool no_write_tags;       /* each store is to be seen: translations are checked */
     struct slot *slot;        /* the last that a lookup found; forgotten when the TLB is flushed */
     uint64_t tlb_clock;
     struct code_cache *code;

@@ -232,10 +232,6 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
 void tlb_note_jump(struct processor *p, uint64_t linear);
 /* Drops the write tags of the host page PAGE, or, if it is NULL, all of them. */
 void tlb_drop_write_tags(struct processor *p, const uint8_t *page);
-/* Drops all write tags of the current PCID's contexts. */
-void tlb_drop_all_write_tags(struct processor *p);
-/* Drops the write tag of LINEAR in the current context. */
-void tlb_drop_write_tag(struct processor *p, uint64_t linear);
 
 /* ---------------------------------------------------------------- access.c */
 

@@ -45,6 +45,8 @@ int processor_set_translator(struct processor *p, const struct processor_transla
         code_cache_empty(p);
     translator_free(p->translator);
     p->translator = NULL;
+    p->no_write_tags = how->on && how->check;
+    tlb_flush_all(p);
     if (!how->on)
         return 0;
     p->translator = translator_new(how->threshold ? how->threshold : THRESHOLD, how);

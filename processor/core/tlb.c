@@ -199,7 +199,7 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
         unsigned n = large_filter(t->bits);
         filter_add(p->tlb_set->large[n], linear >> large_bits[n]);
     }
-    if (!data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa) ||
+    if (p->no_write_tags || !data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa) ||
         !slot_is_present(slot, t->gpa, true))
         return;
     /* The tag first, then the question: a processor that marks the page as code asks for the tag to
@@ -226,19 +226,6 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
             }
         }
     }
-}
-
-void tlb_drop_all_write_tags(struct processor *p)
-{
-    for (unsigned c = 0; c < TLB_CLASSES; c++) {
-        for (unsigned i = 0; i < TLB_ENTRIES; i++)
-            p->tlb_set->class[c].entry[i].write = dead_tag(i);
-    }
-}
-
-void tlb_drop_write_tag(struct processor *p, uint64_t linear)
-{
-    tlb_entry(p, linear)->write = dead_tag((linear >> PAGE_BITS) & (TLB_ENTRIES - 1));
 }
 
 void tlb_flush_all(struct processor *p)

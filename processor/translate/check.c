@@ -3,10 +3,10 @@
  * Lockstep: a translation and the interpreter run from the same state, and what they leave is
  * compared.
  *
- * The translation runs first, with no write tag in the TLB, so that each store passes slow_access
- * and is noted with what it overwrites.  It ends at its first branch out of the block, or before
- * the first instruction that its handler would run.  Then memory and registers are put back, the
- * interpreter runs as many instructions, and its result stands.
+ * The translation runs first, with no write tag in the TLB (no_write_tags), so that each store
+ * passes slow_access and is noted with what it overwrites.  It ends at its first branch out of the
+ * block, or before the first instruction that its handler would run.  Then memory and registers are
+ * put back, the interpreter runs as many instructions, and its result stands.
  *
  * Only one processor may run, for the others' stores would look like differences.
  */
@@ -75,11 +75,9 @@ void checker_live(struct checker *c, uint32_t live)
     c->live = live;
 }
 
-void checker_access(struct processor *p, const struct translate_site *s, uint64_t linear,
-                    uint8_t *host)
+void checker_access(struct processor *p, const struct translate_site *s, uint8_t *host)
 {
     struct checker *c = p->translator->checker;
-    tlb_drop_write_tag(p, linear); /* a read may have brought it, too */
     if (!s->write)
         return;
     if (c->stores == STORES_MAX) {
@@ -261,7 +259,6 @@ bool checker_run(struct processor *p, struct code_block *b)
     take(p, &before);
     uint64_t count = p->icount;
     disturb(p);
-    tlb_drop_all_write_tags(p); /* in all contexts, for instructions may change them */
     c->stores = 0;
     c->lost = false;
     c->live = FLAGS_STATUS;

@@ -134,9 +134,8 @@ void checker_free(struct checker *c);
 /* Runs B as translator_run does, then the interpreter, and compares.  False when B begins with an
  * instruction for its handler: nothing was done. */
 bool checker_run(struct processor *p, struct code_block *b);
-/* The translation is about to make the access of site S at LINEAR, which is HOST. */
-void checker_access(struct processor *p, const struct translate_site *s, uint64_t linear,
-                    uint8_t *host);
+/* The translation is about to make the access of site S, which is at HOST. */
+void checker_access(struct processor *p, const struct translate_site *s, uint8_t *host);
 /* The flags that count where it ends. */
 void checker_live(struct checker *c, uint32_t live);
 

@@ -389,7 +389,7 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
     }
     misses[kind]++;
     if (p->translator->check)
-        checker_access(p, s, linear, host);
+        checker_access(p, s, host);
     return (struct onward){s->resume, (uint64_t)(uintptr_t)host};
 }
 
