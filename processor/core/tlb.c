@@ -30,14 +30,23 @@ static void entry_drop(struct tlb *t, unsigned index)
  * fragments of a large page anywhere in the TLB.  Looking is dear, and mostly there is nothing: so
  * filters tell where something may be. */
 
-static void filter_add(uint64_t *filter, uint64_t n)
+/* The bit of LINEAR's page of 1 << BITS bytes.  Kernels fill their half with the direct map; what
+ * programs map, and unmap far more often, must not be mistaken for it. */
+static unsigned filter_bit(uint64_t linear, unsigned bits)
 {
-    filter[n / 64 % (TLB_FILTER / 64)] |= BIT(n % 64);
+    return (unsigned)((linear >> bits) % (TLB_FILTER / 2) + (linear >> 63) * (TLB_FILTER / 2));
 }
 
-static bool filter_has(const uint64_t *filter, uint64_t n)
+static void filter_add(uint64_t *filter, uint64_t linear, unsigned bits)
 {
-    return filter[n / 64 % (TLB_FILTER / 64)] & BIT(n % 64);
+    unsigned n = filter_bit(linear, bits);
+    filter[n / 64] |= BIT(n % 64);
+}
+
+static bool filter_has(const uint64_t *filter, uint64_t linear, unsigned bits)
+{
+    unsigned n = filter_bit(linear, bits);
+    return filter[n / 64] & BIT(n % 64);
 }
 
 enum { REGION_BITS = 21, GIGANTIC_BITS = 30 };
@@ -64,8 +73,8 @@ void tlb_note_jump(struct processor *p, uint64_t linear)
 {
     struct tlb *t = p->tlb;
     t->filled = true;
-    filter_add(t->jump_pages, linear >> PAGE_BITS);
-    filter_add(t->jump_regions, linear >> REGION_BITS);
+    filter_add(t->jump_pages, linear, PAGE_BITS);
+    filter_add(t->jump_regions, linear, REGION_BITS);
     /* A kernel's contexts have none but global pages as a rule. */
     if (!(t->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL)) {
         if (t->jumps_local < JUMPS_LOCAL)
@@ -89,9 +98,9 @@ static void jumps_drop_local(struct tlb *t)
 /* Empties the jump entries whose addresses differ from LINEAR only in the low BITS bits. */
 static void jumps_drop(struct tlb *t, uint64_t linear, unsigned bits)
 {
-    if (bits == PAGE_BITS && !filter_has(t->jump_pages, linear >> PAGE_BITS))
+    if (bits == PAGE_BITS && !filter_has(t->jump_pages, linear, PAGE_BITS))
         return;
-    if (bits == REGION_BITS && !filter_has(t->jump_regions, linear >> REGION_BITS))
+    if (bits <= REGION_BITS && !filter_has(t->jump_regions, linear, REGION_BITS))
         return;
     for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
         if ((t->jump[i].linear ^ linear) >> bits == 0)
@@ -197,7 +206,7 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
         tlb->local[index / 64] |= BIT(index % 64);
     if (large) {
         unsigned n = large_filter(t->bits);
-        filter_add(p->tlb_set->large[n], linear >> large_bits[n]);
+        filter_add(p->tlb_set->large[n], linear, large_bits[n]);
     }
     if (p->no_write_tags || !data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa) ||
         !slot_is_present(slot, t->gpa, true))
@@ -298,7 +307,7 @@ static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
         jumps_drop(t, linear, PAGE_BITS);
         for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
             unsigned bits = large_bits[n];
-            if (!filter_has(s->large[n], linear >> bits))
+            if (!filter_has(s->large[n], linear, bits))
                 continue;
             fragments_drop(t, linear, bits, globals);
             jumps_drop(t, linear, bits);
