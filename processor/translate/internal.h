@@ -78,8 +78,9 @@ struct translate_site {
     uint16_t index;  /* instructions of the block before this one */
     uint8_t size;    /* of the access; the level that a vector instruction needs */
     bool write;
-    bool ends; /* the run loop goes on after the instruction */
-    bool x87;  /* the block's: here, where C looks anyway */
+    bool ends;     /* the run loop goes on after the instruction */
+    bool x87;      /* the block's: here, where C looks anyway */
+    bool in_frame; /* a jump: live flags are in the frame */
 };
 
 /* Light calls: see light.h. */
@@ -151,6 +152,9 @@ enum late_kind {
     LATE_X87,    /* and those of x87 */
     LATE_STALE,  /* entered though dead, or while something is asked for */
 };
+/* Where the live status flags are.  A check or a handler leaves them in the frame, and they stay
+ * there until an instruction needs them. */
+enum flags_place { FLAGS_IN_EFLAGS = 1, FLAGS_IN_FRAME, FLAGS_IN_BOTH };
 struct late {
     enum late_kind kind;
     uint8_t *from; /* the jump's distance */
@@ -158,7 +162,7 @@ struct late {
     uint32_t site, sites;
     unsigned n; /* the instruction's number */
     int64_t target;
-    uint16_t live;
+    enum flags_place flags;
 };
 #define LATE_MAX 256
 
@@ -170,6 +174,7 @@ struct lowering {
     const struct insn *i;
     unsigned n;           /* its number in the block */
     uint16_t live, after; /* flags live before and after it */
+    enum flags_place flags;
     unsigned vector;      /* the level that is known to be loaded */
     bool x87;             /* likewise x87 registers */
     bool shadow;          /* the last instruction was STI: see lower_end_shadow */
@@ -198,9 +203,14 @@ int32_t lower_home(unsigned r);
 /* Puts guest register R into host register TO. */
 void lower_fetch(struct lowering *l, enum host_register to, unsigned r);
 
-/* Moves the status flags between EFLAGS and the frame. */
+/* Puts the status flags into the frame, if they are not there: EFLAGS may be overwritten then.  T1
+ * is lost. */
 void lower_save_flags(struct lowering *l);
+/* Brings them back into EFLAGS, if instruction l->i needs them there: if it reads flags, or changes
+ * some and others live on.  T1 is lost. */
 void lower_load_flags(struct lowering *l);
+/* Brings them back if they are only in the frame.  T1 is lost. */
+void lower_use_flags(struct lowering *l);
 
 /* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
  * scratch register.  False when it cannot be encoded. */

@@ -149,7 +149,9 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
     bool backward = target <= l->i->offset;
     uint16_t live = lower_live_at(l, target, 0);
     uint8_t *stop = NULL;
-    lower_count(l, count, live);
+    if (l->flags == FLAGS_IN_BOTH)
+        lower_save_flags(l);
+    lower_count(l, count, live && l->flags != FLAGS_IN_FRAME);
     if (backward) {
         if (live)
             lower_save_flags(l);
@@ -162,16 +164,15 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
                                      .disp = offsetof(struct processor, poll),
                                      .immediates = 1});
         stop = emit_jump_if(e, CC_NZ, NULL);
-        if (live)
-            lower_load_flags(l);
     }
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
     s->target = (uint16_t)target;
     s->live = live;
+    s->in_frame = live && l->flags == FLAGS_IN_FRAME;
     /* At first the jump leads behind itself, to where the run loop is asked. */
     bool self = target == l->b->offset && !l->t->check;
-    s->jump = emit_jump(e, self ? l->direct : NULL);
+    s->jump = emit_jump(e, !self ? NULL : s->in_frame ? l->start : l->direct);
     if (!self && live)
         lower_save_flags(l);
     if (stop)
@@ -203,8 +204,10 @@ bool lower_jump_conditional(struct lowering *l)
     if (lower_in_page(target) && target <= i->offset) {
         /* Backward: most likely a loop, so that the taken path has no second jump. */
         uint8_t *over = emit_jump_if(e, cc ^ 1, NULL);
+        enum flags_place flags = l->flags;
         lower_go(l, l->n + 1, target);
         emit_patch(over, e->at);
+        l->flags = flags;
         return true;
     }
     struct late *late = &l->late[l->lates];

@@ -103,20 +103,28 @@ void lower_check(struct lowering *l, unsigned size, bool write)
     s->write = write;
 }
 
+/* ---------------------------------------------------------------- flags */
+
 void lower_save_flags(struct lowering *l)
 {
     struct emitter *e = &l->e;
-    emit_store(e, HOST_RSP, FRAME(FRAME_SAVE), HOST_RAX);
-    EMIT(e, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
-    emit_store(e, HOST_RSP, FRAME(FRAME_FLAGS), HOST_RAX);
-    emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_SAVE));
+    if (l->flags == FLAGS_IN_EFLAGS) {
+        emit_move(e, T1, HOST_RAX);
+        EMIT(e, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
+        emit_store(e, HOST_RSP, FRAME(FRAME_FLAGS), HOST_RAX);
+        emit_move(e, HOST_RAX, T1);
+    }
+    l->flags = FLAGS_IN_FRAME;
 }
 
-void lower_load_flags(struct lowering *l)
+void lower_use_flags(struct lowering *l)
 {
     struct emitter *e = &l->e;
-    emit_store(e, HOST_RSP, FRAME(FRAME_SAVE), HOST_RAX);
+    if (l->flags != FLAGS_IN_FRAME)
+        return;
+    emit_move(e, T1, HOST_RAX);
     emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_FLAGS));
     EMIT(e, 0x04, 0x7f, 0x9e); /* add al, 127: OF if AL was 1; sahf */
-    emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_SAVE));
+    emit_move(e, HOST_RAX, T1);
+    l->flags = FLAGS_IN_BOTH;
 }

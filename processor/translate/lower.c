@@ -128,13 +128,25 @@ static uint16_t flags_read(const struct insn *i)
     return i->attr->flags_read & FLAGS_STATUS;
 }
 
-/* Flags that I surely overwrites.  Those it leaves undefined are as the host leaves them, which may
- * be as they were. */
-static uint16_t flags_written(const struct insn *i)
+/* Flags whose values before I nobody sees after it: those it overwrites, or leaves undefined. */
+static uint16_t flags_killed(const struct insn *i)
 {
     if (i->attr->op == OP_X87) /* FCOMI leaves OF, SF and AF alone on some processors */
         return i->attr->flags_written & (FLAG_CF | FLAG_PF | FLAG_ZF);
-    return i->attr->flags_written & FLAGS_STATUS;
+    return (i->attr->flags_written | i->attr->flags_undefined) & FLAGS_STATUS;
+}
+
+/* Flags that I may change. */
+static uint16_t flags_changed(const struct insn *i)
+{
+    return (i->attr->flags_written | i->attr->flags_undefined) & FLAGS_STATUS;
+}
+
+void lower_load_flags(struct lowering *l)
+{
+    uint16_t kept = l->after & ~flags_killed(l->i);
+    if (l->i->attr->flags_read & FLAGS_STATUS || (flags_changed(l->i) && kept))
+        lower_use_flags(l);
 }
 
 /* True when [offset, offset + size) was marked as code, so that C's copy holds it and a change of
@@ -160,7 +172,7 @@ uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth)
             !is_marked(c, (unsigned)offset, i.length))
             break;
         live |= flags_read(&i) & open;
-        open &= ~flags_written(&i);
+        open &= ~flags_killed(&i);
         offset += i.length;
         if (!open)
             return live;
@@ -195,7 +207,7 @@ static void find_live(struct lowering *l, uint16_t *live)
             after = lower_live_at(l, lower_branch_target(i), 0);
         else if (i->attr->traits & TRAIT_BRANCH)
             after = FLAGS_STATUS;
-        live[n] = flags_read(i) | (after & ~flags_written(i));
+        live[n] = flags_read(i) | (after & ~flags_killed(i));
     }
 }
 
@@ -217,7 +229,8 @@ uint32_t lower_site(struct lowering *l)
 
 void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t site)
 {
-    l->late[l->lates++] = (struct late){.kind = kind, .from = from, .site = site, .n = l->n};
+    l->late[l->lates++] =
+        (struct late){.kind = kind, .from = from, .site = site, .n = l->n, .flags = l->flags};
 }
 
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
@@ -254,6 +267,7 @@ static void emit_late(struct lowering *l, const struct late *late)
     l->n = late->n;
     l->i = &l->b->insn[late->n];
     tracer_part(l, TRANSLATION_LATE);
+    l->flags = late->flags;
     switch (late->kind) {
     case LATE_SLOW:
         emit_alu_load(e, ALU_XOR, T0, T1,
@@ -273,7 +287,8 @@ static void emit_late(struct lowering *l, const struct late *late)
     case LATE_RESUME:
         for (uint32_t n = 0; n < late->sites; n++)
             s[n].next = translator_executable(l->t, e->at);
-        lower_load_flags(l);
+        l->flags = FLAGS_IN_FRAME;
+        lower_use_flags(l);
         emit_jump(e, late->back);
         break;
     case LATE_CHAIN:
@@ -316,8 +331,10 @@ static void emit_entry(struct lowering *l, bool live)
                                  .immediates = 1});
     lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
     l->start = e->at;
+    l->flags = FLAGS_IN_FRAME;
     if (live)
-        lower_load_flags(l);
+        lower_use_flags(l);
+    l->flags = FLAGS_IN_EFLAGS;
     l->direct = e->at;
 }
 
@@ -337,8 +354,7 @@ static void lower_handler(struct lowering *l)
     if (l->t->sites[site].ends)
         return;
     l->t->sites[site].next = translator_executable(l->t, l->e.at);
-    if (l->after)
-        lower_load_flags(l);
+    l->flags = FLAGS_IN_FRAME;
 }
 
 static void lower_insn(struct lowering *l)
@@ -349,23 +365,29 @@ static void lower_insn(struct lowering *l)
     unsigned lates = l->lates;
     unsigned vector = l->vector;
     bool x87 = l->x87;
+    enum flags_place flags = l->flags;
     lower_fn *lower = NULL;
     if (l->i->attr->class == CLASS_GENERAL || l->i->attr->class == CLASS_SYSTEM)
         lower = lowerings[l->i->attr->op];
     else if (l->i->attr->class == CLASS_VECTOR)
         lower = lower_vector;
+    if (lower && !insn_has_memory(l->i))
+        lower_load_flags(l);
     if (!lower || !lower(l)) {
         l->vector = vector;
         l->x87 = x87;
         l->shadow = false;
+        l->flags = flags;
         l->e.at = start;
         t->site_count = first;
         l->lates = lates;
         lower_handler(l);
         return;
     }
+    if (flags_changed(l->i))
+        l->flags = FLAGS_IN_EFLAGS;
     /* Where the handler's way joins again. */
-    if (!l->after) {
+    if (!l->after || l->flags == FLAGS_IN_FRAME) {
         for (uint32_t n = first; n < t->site_count; n++)
             t->sites[n].next = translator_executable(t, l->e.at);
     } else if (first < t->site_count) {

@@ -548,7 +548,7 @@ static void link_to(struct translator *t, const struct code_block *b)
     if (t->check || s->block->page != b->page || s->block->generation != b->generation ||
         s->target != b->offset)
         return;
-    emit_patch(s->jump, b->direct);
+    emit_patch(s->jump, s->in_frame ? t->writable + (b->start - t->executable) : b->direct);
     t->counts.links++;
 }
 

@@ -74,6 +74,40 @@ static void test_flow(void)
     guest_free(g);
 }
 
+/* Flags that wait in the frame: over pops and a return, into both ways of a branch, through
+ * instructions that change some of them, from one page to the next, and past a handler's
+ * instruction (XLAT). */
+GUEST_CODE(64, code_flags,
+           "xor %eax, %eax\n mov $300, %ecx\n mov $0xa000, %r10d\n"
+           "1: call 5f\n adc $0, %rax\n"                        /* CF over RET */
+           "   cmp $100, %ecx\n push %rax\n pop %rdx\n jb 2f\n" /* over push and pop */
+           "   mov %rax, (%r10)\n seto %dl\n setp %dh\n add %edx, %eax\n"
+           "2: lea 6f(%rip), %rdx\n call *%rdx\n adc $3, %eax\n"
+           "   add %ecx, %edx\n push %rdx\n inc %edx\n mov (%r10), %rdi\n adc $5, %rax\n pop %rdx\n"
+           "   cmp $77, %cl\n xlat\n mov %eax, 8(%r10)\n sbb $0, %rax\n lahf\n"
+           "   sub $1, %ecx\n mov %rsp, %rdi\n push %rdi\n pop %rdi\n jnz 1b\n hlt\n"
+           "5: push %rbx\n push %rbp\n cmp $150, %ecx\n pop %rbp\n pop %rbx\n ret\n"
+           "6: mov %ecx, %edx\n shr %edx\n jmp 7f\n .skip 4096\n"
+           "7: push %rcx\n dec %rcx\n pop %rcx\n ret");
+static void test_flags(void)
+{
+    uint64_t expected[16];
+    struct guest *g = GUEST(64, code_flags);
+    g->p->gpr[REG_RBX] = 0xb000; /* XLAT's table */
+    guest_halts(g);
+    memcpy(expected, g->p->gpr, sizeof(expected));
+    guest_free(g);
+    for (unsigned check = 0; check <= 1; check++) {
+        g = translated(GUEST(64, code_flags), 2, check);
+        g->p->gpr[REG_RBX] = 0xb000;
+        guest_halts(g);
+        g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
+        if (check)
+            check_clean(g);
+        guest_free(g);
+    }
+}
+
 /* Two pages that call each other, the second at two linear addresses (its host page has one). */
 GUEST_CODE(64, code_pages,
            "mov $200, %ecx\n xor %eax, %eax\n"
@@ -444,6 +478,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/system", test_system);
     g_test_add_func("/translate/shadow", test_shadow);
     g_test_add_func("/translate/flow", test_flow);
+    g_test_add_func("/translate/flags", test_flags);
     g_test_add_func("/translate/pages", test_pages);
     g_test_add_func("/translate/modes", test_modes);
     g_test_add_func("/translate/changes", test_changes);
