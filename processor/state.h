@@ -207,13 +207,14 @@ struct code_page;
 /* An empty entry has no block, and a linear address that belongs to another entry, so that
  * comparing the address is enough. */
 struct jump_entry {
-    uint64_t linear;          /* linear address of the first instruction */
-    struct code_block *block; /* NULL: empty */
+    uint64_t linear;     /* linear address of the first instruction */
+    const uint8_t *code; /* the block's translation, or the way out to the run loop */
 };
 struct tlb {
     struct tlb_entry entry[TLB_ENTRIES];
     uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
     struct jump_entry jump[JUMP_ENTRIES];
+    struct code_block *jump_block[JUMP_ENTRIES]; /* of the same index; NULL: empty */
     bool filled; /* something was inserted since it was last emptied */
     /* What a CR3 load has to drop: a bit for each entry that is filled and not global, and the jump
      * entries made for such pages; more of them than JUMPS_LOCAL: all. */

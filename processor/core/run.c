@@ -285,8 +285,8 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
         if (atomic_load(&b->page->settled) || code_page_settle(p, b->page)) {
             if (!code_block_valid(b))
                 continue;
-            struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
-            *j = (struct jump_entry){linear, b};
+            p->tlb->jump[jump_index(linear)] = (struct jump_entry){linear, b->jump};
+            p->tlb->jump_block[jump_index(linear)] = b;
             tlb_note_jump(p, linear);
             return b;
         }
@@ -298,9 +298,10 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
 
 static inline struct code_block *find_block(struct processor *p, uint64_t linear)
 {
-    struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
-    struct code_block *b = j->block;
-    if (likely(b && j->linear == linear && b->mode == (p->mode & CODE_MODE) && code_block_valid(b)))
+    unsigned index = jump_index(linear);
+    struct code_block *b = p->tlb->jump_block[index];
+    if (likely(b && p->tlb->jump[index].linear == linear && b->mode == (p->mode & CODE_MODE) &&
+               code_block_valid(b)))
         return b;
     return find_block_slow(p, linear);
 }

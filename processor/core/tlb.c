@@ -13,8 +13,10 @@ static uint64_t dead_tag(unsigned index)
 void jumps_empty(struct tlb *t, unsigned first, unsigned count)
 {
     _Static_assert(JUMP_ENTRIES <= PAGE_BYTES, "an index is an address of that index");
-    for (unsigned i = first; i < first + count; i++)
+    for (unsigned i = first; i < first + count; i++) {
         t->jump[i] = (struct jump_entry){i ^ 1, NULL};
+        t->jump_block[i] = NULL;
+    }
 }
 
 static void entry_drop(struct tlb *t, unsigned index)

@@ -43,9 +43,9 @@ enum {
     FRAME_R10,
     FRAME_R11,
     FRAME_FLAGS,    /* status flags, where they are not in EFLAGS: as LAHF and SETO AL leave AX */
-    FRAME_SAVE,     /* RAX while flags are saved or loaded */
+    FRAME_SAVE,     /* a register that something else is in for a moment */
     FRAME_TARGET,   /* of an indirect branch */
-    FRAME_BLOCK,    /* where it leads */
+    FRAME_ONWARD,   /* where it leads */
     FRAME_ARGUMENT, /* of the thunks: T0, then T1 */
     FRAME_SITE,
     FRAME_COUNT,  /* instructions retired */
@@ -96,6 +96,7 @@ struct translator {
      * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
     uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
     uint8_t *light[LIGHT_COUNT]; /* thunks of light calls */
+    uint8_t *far; /* goes on at the linear address in T0, flags in the frame */
     const uint8_t *cold;
     unsigned threshold;
     bool check;
@@ -116,8 +117,10 @@ static inline const uint8_t *translator_executable(const struct translator *t, c
 #define BLOCK_CODE_BYTES 49152
 #define BLOCK_SITES      256
 
-/* Translates B; there is room, and its page is locked. */
-void lower_block(struct processor *p, struct code_block *b);
+/* Translates B, which is at LINEAR now; there is room, and its page is locked. */
+void lower_block(struct processor *p, struct code_block *b, uint64_t linear);
+/* Emits the thunk FAR. */
+void lower_far_thunk(struct translator *t, struct emitter *e);
 
 /* ---------------------------------------------------------------- count.c */
 
@@ -171,6 +174,7 @@ struct lowering {
     struct processor *p;
     struct translator *t;
     struct code_block *b;
+    uint64_t linear; /* of the page, when it was translated: a hint */
     const struct insn *i;
     unsigned n;           /* its number in the block */
     uint16_t live, after; /* flags live before and after it */
@@ -207,9 +211,9 @@ void lower_fetch(struct lowering *l, enum host_register to, unsigned r);
  * is lost. */
 void lower_save_flags(struct lowering *l);
 /* Brings them back into EFLAGS, if instruction l->i needs them there: if it reads flags, or changes
- * some and others live on.  T1 is lost. */
+ * some and others live on. */
 void lower_load_flags(struct lowering *l);
-/* Brings them back if they are only in the frame.  T1 is lost. */
+/* Brings them back if they are only in the frame. */
 void lower_use_flags(struct lowering *l);
 
 /* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a

@@ -55,7 +55,7 @@ static const uint8_t *go(struct processor *p, const struct translate_site *s, ui
     frame[FRAME_COUNT] += s->index + 1u;
     frame[FRAME_ARGUMENT] = rip;
     const struct jump_entry *j = &p->tlb->jump[jump_index(rip)];
-    return j->linear == rip ? j->block->jump : p->translator->cold;
+    return j->linear == rip ? j->code : p->translator->cold;
 }
 
 const uint8_t *light_syscall(struct processor *p, const struct translate_site *s, uint64_t *frame)

@@ -95,50 +95,66 @@ bool lower_leave(struct lowering *l)
 
 /* ---------------------------------------------------------------- to another page */
 
-/* Finds the jump cache's entry for the linear address in T0: T1 points to it, ZF tells whether it
- * is that address's. */
-static void look_up(struct lowering *l)
+/* Compares the linear address in T0 with that of the jump entry of INDEX, T1 pointing to the TLB.
+ */
+static void compare_entry(struct emitter *e, unsigned index)
+{
+    emit_alu_load(
+        e, ALU_CMP, T0, T1,
+        (int32_t)(offsetof(struct tlb, jump[index]) + offsetof(struct jump_entry, linear)));
+}
+
+/* Finds the jump entry for the linear address in T0: T1 is such that the entry is at its offset of
+ * index 0; ZF tells whether it is that address's. */
+static void look_up(struct emitter *e)
 {
     _Static_assert(sizeof(struct jump_entry) == 16, "the index is scaled here");
-    struct emitter *e = &l->e;
     EMIT(e, 0x41, 0x89, 0xeb);            /* mov T1d, T0d */
     EMIT(e, 0x41, 0xc1, 0xeb, PAGE_BITS); /* shr T1d, PAGE_BITS */
     EMIT(e, 0x41, 0x31, 0xeb);            /* xor T1d, T0d */
     emit_alu_constant(e, ALU_AND, T1, JUMP_ENTRIES - 1);
     EMIT(e, 0x41, 0xc1, 0xe3, 4); /* shl T1d, 4 */
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_TLB));
-    emit_alu_load(e, ALU_CMP, T0, T1,
-                  (int32_t)(offsetof(struct tlb, jump) + offsetof(struct jump_entry, linear)));
+    compare_entry(e, 0);
 }
 
-/* The entry's block into T1. */
-static void load_block(struct lowering *l)
+/* Goes where the jump entry of INDEX leads, T1 being as above, with the linear address in T0. */
+static void enter(struct emitter *e, unsigned index)
 {
-    emit_load(&l->e, T1, T1, offsetof(struct tlb, jump) + offsetof(struct jump_entry, block));
+    emit_op(e, &(struct host_op){
+                   .opcode = 0xff, /* jmp [T1 + ...] */
+                   .has_modrm = true,
+                   .reg = 4,
+                   .memory = true,
+                   .rm = T1,
+                   .disp = (int32_t)(offsetof(struct tlb, jump[index]) +
+                                     offsetof(struct jump_entry, code)),
+               });
 }
 
-/* Goes to the block in T1 with the linear address in T0. */
-static void enter_block(struct lowering *l)
+void lower_far_thunk(struct translator *t, struct emitter *e)
 {
-    emit_op(&l->e, &(struct host_op){.opcode = 0xff,
-                                     .has_modrm = true,
-                                     .reg = 4,
-                                     .memory = true,
-                                     .rm = T1,
-                                     .disp = offsetof(struct code_block, jump)});
+    t->far = e->at;
+    look_up(e);
+    emit_jump_if(e, CC_NZ, t->exit);
+    enter(e, 0);
 }
 
+/* The jump entry is known, as long as the code stays at the linear address where it was when it was
+ * translated: elsewhere another entry is compared, which has another address, and FAR finds the
+ * right one. */
 static void go_far(struct lowering *l, unsigned count, int64_t target)
 {
     struct emitter *e = &l->e;
+    unsigned index = jump_index(l->linear + (uint64_t)target);
     lower_save_flags(l);
     lower_count(l, count, false);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T0, T0, (int32_t)target);
-    look_up(l);
-    emit_jump_if(e, CC_NZ, l->t->exit);
-    load_block(l);
-    enter_block(l);
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
+    compare_entry(e, index);
+    emit_jump_if(e, CC_NZ, l->t->far);
+    enter(e, index);
 }
 
 /* ---------------------------------------------------------------- inside the page */
@@ -246,10 +262,9 @@ bool lower_call(struct lowering *l)
  * nothing may have changed yet. */
 static void look_up_or_call(struct lowering *l)
 {
-    look_up(l);
+    look_up(&l->e);
     lower_late(l, LATE_CALL, emit_jump_if(&l->e, CC_NZ, NULL), lower_site(l));
     lower_count(l, l->n + 1, false);
-    load_block(l);
 }
 
 bool lower_return(struct lowering *l)
@@ -264,7 +279,7 @@ bool lower_return(struct lowering *l)
     emit_load(e, T0, T0, 0);
     look_up_or_call(l);
     emit_lea(e, GUEST_RSP, GUEST_RSP, 8 + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
-    enter_block(l);
+    enter(e, 0);
     return true;
 }
 
@@ -291,7 +306,7 @@ bool lower_jump_indirect(struct lowering *l)
     if (!indirect_target(l))
         return false;
     look_up_or_call(l);
-    enter_block(l);
+    enter(&l->e, 0);
     return true;
 }
 
@@ -300,15 +315,14 @@ bool lower_call_indirect(struct lowering *l)
     struct emitter *e = &l->e;
     if (!indirect_target(l))
         return false;
-    look_up(l);
+    look_up(e);
     lower_late(l, LATE_CALL, emit_jump_if(e, CC_NZ, NULL), lower_site(l));
-    load_block(l);
-    emit_store(e, HOST_RSP, FRAME(FRAME_BLOCK), T1);
+    emit_load(e, T1, T1, (int32_t)(offsetof(struct tlb, jump) + offsetof(struct jump_entry, code)));
+    emit_store(e, HOST_RSP, FRAME(FRAME_ONWARD), T1);
     emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     push_return(l);
     lower_count(l, l->n + 1, false);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_TARGET));
-    emit_load(e, T1, HOST_RSP, FRAME(FRAME_BLOCK));
-    enter_block(l);
+    EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_ONWARD)); /* jmp [RSP + FRAME_ONWARD] */
     return true;
 }

@@ -122,9 +122,9 @@ void lower_use_flags(struct lowering *l)
     struct emitter *e = &l->e;
     if (l->flags != FLAGS_IN_FRAME)
         return;
-    emit_move(e, T1, HOST_RAX);
+    emit_store(e, HOST_RSP, FRAME(FRAME_SAVE), HOST_RAX);
     emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_FLAGS));
     EMIT(e, 0x04, 0x7f, 0x9e); /* add al, 127: OF if AL was 1; sahf */
-    emit_move(e, HOST_RAX, T1);
+    emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_SAVE));
     l->flags = FLAGS_IN_BOTH;
 }

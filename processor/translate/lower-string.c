@@ -116,7 +116,7 @@ static void repeated(struct lowering *l)
     emit_move(e, T1, HOST_RDI);
     emit_move(e, HOST_RDI, T0);
     if (movs) {
-        emit_store(e, HOST_RSP, FRAME(FRAME_BLOCK), HOST_RSI);
+        emit_store(e, HOST_RSP, FRAME(FRAME_SAVE), HOST_RSI);
         emit_load(e, HOST_RSI, HOST_RSP, FRAME(FRAME_TARGET));
     }
     emit_op(e, &(struct host_op){.operand16 = i->opsize == 2,
@@ -126,7 +126,7 @@ static void repeated(struct lowering *l)
     /* RDI = T1 + (RDI - T0), and RSI moves as far as RDI. */
     EMIT(e, 0x48, 0x29, 0xef); /* sub rdi, T0 */
     if (movs) {
-        emit_load(e, HOST_RSI, HOST_RSP, FRAME(FRAME_BLOCK));
+        emit_load(e, HOST_RSI, HOST_RSP, FRAME(FRAME_SAVE));
         EMIT(e, 0x48, 0x01, 0xfe); /* add rsi, rdi */
     }
     EMIT(e, 0x4c, 0x01, 0xdf); /* add rdi, T1 */

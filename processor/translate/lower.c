@@ -398,11 +398,11 @@ static void lower_insn(struct lowering *l)
     }
 }
 
-void lower_block(struct processor *p, struct code_block *b)
+void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
-    struct lowering l = {.p = p, .t = t, .b = b};
     uint32_t first = t->site_count;
+    struct lowering l = {.p = p, .t = t, .b = b, .linear = linear & ~PAGE_OFFSET_MASK};
     uint16_t live[ARRAY_SIZE(l.late) + 1];
     l.e.at = t->writable + t->used;
     l.i = &b->insn[0];

@@ -233,7 +233,7 @@ static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *fu
     emit_move(e, HOST_RDX, HOST_RSP);
     emit_call(e, (uintptr_t)function);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_SITE));
-    emit_store(e, HOST_RSP, FRAME(FRAME_BLOCK), HOST_RAX);
+    emit_store(e, HOST_RSP, FRAME(FRAME_ONWARD), HOST_RAX);
     EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax */
     for (size_t n = 0; n < ARRAY_SIZE(passed); n++)
         emit_load(e, (enum host_register)passed[n], HOST_RBP, gpr_at(passed[n]));
@@ -241,7 +241,7 @@ static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *fu
     emit_load(e, HOST_R10, HOST_RBP, gpr_at(REG_RBP));
     emit_jump_if(e, CC_Z, t->call_other);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
-    EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_BLOCK)); /* jmp [RSP + FRAME_BLOCK] */
+    EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_ONWARD)); /* jmp [RSP + FRAME_ONWARD] */
     return start;
 }
 
@@ -440,6 +440,7 @@ static void make_thunks(struct translator *t)
         emit_call_thunk(&e, (uintptr_t)load_vectors, leave_code, FRAME_VECTOR, FRAME_VECTOR);
     t->x87 = emit_call_thunk(&e, (uintptr_t)load_x87, leave_code, FRAME_X87, FRAME_X87);
     t->exit = emit_exit(&e, leave_code);
+    lower_far_thunk(t, &e);
     t->cold = translator_executable(t, t->exit);
     static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret};
     for (unsigned n = 0; n < LIGHT_COUNT; n++)
@@ -515,7 +516,7 @@ const struct processor_translator_counts *translator_counts(const struct transla
 
 /* ---------------------------------------------------------------- running */
 
-static bool translate(struct processor *p, struct code_block *b)
+static bool translate(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
     if (++b->heat < t->threshold || !atomic_load(&b->page->settled))
@@ -527,7 +528,7 @@ static bool translate(struct processor *p, struct code_block *b)
     pthread_mutex_lock(&b->page->lock);
     bool valid = code_block_valid(b);
     if (valid)
-        lower_block(p, b);
+        lower_block(p, b, linear);
     pthread_mutex_unlock(&b->page->lock);
     t->counts.bytes = t->used;
     return valid;
@@ -555,7 +556,7 @@ static void link_to(struct translator *t, const struct code_block *b)
 bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
-    if (!b->start && !translate(p, b)) {
+    if (!b->start && !translate(p, b, linear)) {
         t->pending = 0;
         return false;
     }
@@ -564,6 +565,10 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
         return false;
     }
     link_to(t, b);
+    /* The jump entry may be older than the translation. */
+    struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
+    if (j->linear == linear)
+        j->code = b->jump;
     p->gpr[REG_CODE] = linear & ~PAGE_OFFSET_MASK;
     p->insn = NULL;
     p->running = NULL;
