@@ -202,12 +202,14 @@ struct tlb_entry {
     uint64_t read, write, fetch;
     uint64_t host; /* address of the page */
 };
+#define JUMP_LEGACY BIT(62)
 struct code_block;
 struct code_page;
 /* An empty entry has no block, and a linear address that belongs to another entry, so that
  * comparing the address is enough. */
 struct jump_entry {
-    uint64_t linear;     /* linear address of the first instruction */
+    uint64_t linear;     /* address of the first instruction, with JUMP_LEGACY outside 64-bit mode:
+                            no code finds that of another mode */
     const uint8_t *code; /* the block's translation, or the way out to the run loop */
 };
 struct tlb {
@@ -260,6 +262,8 @@ struct processor {
     uint32_t slow;         /* SLOW_* */
     uint64_t flat_base[8]; /* segment bases as address arithmetic adds them: in 64-bit mode 0 but
                               for FS and GS */
+    bool open_segment[8]; /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that may
+                             be written, so that only an access across 4 GiB can fail a check */
     uint64_t icount;       /* instructions retired, blockwise */
 
     /* ---- architectural ---- */

@@ -134,6 +134,15 @@ struct code_block {
     bool x87;       /* and whether it has x87 or MMX */
     struct insn insn[]; /* count of them, then the end marker */
 };
+/* Modes whose code can be translated: 64-bit, and 32-bit code and stack with flat segments. */
+static inline bool mode_is_flat32(uint32_t mode)
+{
+    return (mode & (MODE_DECODE | MODE_FLAT32 | MODE_STACK16)) == (DECODE_32 | MODE_FLAT32);
+}
+static inline bool mode_is_translated(uint32_t mode)
+{
+    return (mode & MODE_DECODE) == DECODE_64 || mode_is_flat32(mode);
+}
 #define CODE_MODE (MODE_DECODE | MODE_REAL | MODE_V86 | MODE_LONG | MODE_STACK16 | MODE_FLAT32)
 
 /* The registered page at host page HVA, or NULL. */
@@ -186,6 +195,10 @@ static inline bool code_block_valid(const struct code_block *b)
     return b->generation == atomic_load_explicit(&b->page->generation, memory_order_acquire);
 }
 
+static inline uint64_t jump_key(uint32_t mode, uint64_t linear)
+{
+    return (mode & MODE_DECODE) == DECODE_64 ? linear : linear | JUMP_LEGACY;
+}
 /* Translated code makes the same index. */
 static inline unsigned jump_index(uint64_t linear)
 {

@@ -65,8 +65,8 @@ bool processor_get_translation(const struct processor *p, struct processor_trans
 void processor_get_translator_counts(const struct processor *p,
                                      struct processor_translator_counts *out)
 {
-    *out = p->translator ? *translator_counts(p->translator)
-                         : (struct processor_translator_counts){0};
+    *out =
+        p->translator ? *translator_counts(p->translator) : (struct processor_translator_counts){0};
 }
 
 const char *processor_translator_difference(const struct processor *p)
@@ -285,7 +285,8 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
         if (atomic_load(&b->page->settled) || code_page_settle(p, b->page)) {
             if (!code_block_valid(b))
                 continue;
-            p->tlb->jump[jump_index(linear)] = (struct jump_entry){linear, b->jump};
+            p->tlb->jump[jump_index(linear)] =
+                (struct jump_entry){jump_key(p->mode, linear), b->jump};
             p->tlb->jump_block[jump_index(linear)] = b;
             tlb_note_jump(p, linear);
             return b;
@@ -300,8 +301,8 @@ static inline struct code_block *find_block(struct processor *p, uint64_t linear
 {
     unsigned index = jump_index(linear);
     struct code_block *b = p->tlb->jump_block[index];
-    if (likely(b && p->tlb->jump[index].linear == linear && b->mode == (p->mode & CODE_MODE) &&
-               code_block_valid(b)))
+    if (likely(b && p->tlb->jump[index].linear == jump_key(p->mode, linear) &&
+               b->mode == (p->mode & CODE_MODE) && code_block_valid(b)))
         return b;
     return find_block_slow(p, linear);
 }
@@ -350,7 +351,7 @@ static void run_blocks(struct processor *p)
     while (likely(!(p->slow & SLOW_STEP) && !atomic_load_explicit(&p->poll, memory_order_relaxed) &&
                   !(p->slow & SLOW_WINDOW))) {
         uint64_t linear = code_linear(p);
-        if (p->translator && (p->mode & MODE_DECODE) == DECODE_64 && run_translated(p, linear))
+        if (p->translator && mode_is_translated(p->mode) && run_translated(p, linear))
             continue;
         /* Blocks are not chained where the translator counts how often they are run. */
         const struct insn *i = find_insn(p, linear, !p->translator);

@@ -105,7 +105,7 @@ static void jumps_drop(struct tlb *t, uint64_t linear, unsigned bits)
     if (bits <= REGION_BITS && !filter_has(t->jump_regions, linear, REGION_BITS))
         return;
     for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
-        if ((t->jump[i].linear ^ linear) >> bits == 0)
+        if ((((t->jump[i].linear & ~JUMP_LEGACY) ^ linear) >> bits) == 0)
             jumps_empty(t, i, 1);
     }
 }

@@ -25,6 +25,12 @@ static bool all_flat(const struct processor *p)
     return true;
 }
 
+static bool segment_is_open(const struct segment *s)
+{
+    return s->limit == 0xffffffff && !(s->access_rights & AR_UNUSABLE) &&
+           segment_is_writable_data(s) && !(s->access_rights & AR_CONFORMING_OR_DOWN);
+}
+
 static bool data_breakpoint_enabled(const struct processor *p)
 {
     for (unsigned n = 0; n < 4; n++)
@@ -75,6 +81,8 @@ void processor_update_mode(struct processor *p)
     bool is64 = (mode & MODE_DECODE) == DECODE_64;
     for (unsigned n = SEG_ES; n <= SEG_GS; n++)
         p->flat_base[n] = is64 && n < SEG_FS ? 0 : s[n].base;
+    for (unsigned n = SEG_FS; n <= SEG_GS; n++)
+        p->open_segment[n] = !is64 && segment_is_open(&s[n]);
     if (!is64) {
         if (!(s[SEG_SS].access_rights & AR_DB))
             mode |= MODE_STACK16;

@@ -93,7 +93,7 @@ void checker_access(struct processor *p, const struct translate_site *s, uint8_t
 static void take(const struct processor *p, struct result *r)
 {
     memcpy(r->gpr, p->gpr, sizeof(r->gpr));
-    r->rip = p->rip;
+    r->rip = (p->mode & MODE_DECODE) == DECODE_64 ? p->rip : (uint32_t)p->rip;
     r->rflags = p->rflags;
     r->cpl = p->cpl;
     r->mode = p->mode;
@@ -248,7 +248,7 @@ static bool same_state(const struct result *a, const struct result *b, uint32_t 
     return !memcmp(a->gpr, b->gpr, sizeof(a->gpr)) && a->rip == b->rip &&
            !((a->status ^ b->status) & live) && a->mxcsr == b->mxcsr && a->rflags == b->rflags &&
            a->cpl == b->cpl && a->mode == b->mode && a->tlb == b->tlb && same_segments(a, b) &&
-           !memcmp(a->ymm, b->ymm, sizeof(a->ymm));
+           !memcmp(a->ymm, b->ymm, sizeof(a->ymm)) && !memcmp(a->x87, b->x87, sizeof(a->x87));
 }
 
 bool checker_run(struct processor *p, struct code_block *b)

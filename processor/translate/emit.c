@@ -116,6 +116,12 @@ void emit_store(struct emitter *e, enum host_register base, int32_t disp, enum h
     wide_memory(e, 0x89, from, base, disp);
 }
 
+void emit_truncate(struct emitter *e, enum host_register r)
+{
+    emit_op(e, &(struct host_op){
+                   .opcode = 0x8b, .has_modrm = true, .reg = (uint8_t)r, .rm = (uint8_t)r});
+}
+
 void emit_constant(struct emitter *e, enum host_register to, uint64_t value)
 {
     if (value == (uint32_t)value) {

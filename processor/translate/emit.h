@@ -62,6 +62,8 @@ void emit_bytes(struct emitter *e, const uint8_t *from, size_t count);
 void emit_move(struct emitter *e, enum host_register to, enum host_register from);
 void emit_load(struct emitter *e, enum host_register to, enum host_register base, int32_t disp);
 void emit_store(struct emitter *e, enum host_register base, int32_t disp, enum host_register from);
+/* MOV r32, r32: clears bits 63:32. */
+void emit_truncate(struct emitter *e, enum host_register r);
 /* The shortest move of a constant; flags stay. */
 void emit_constant(struct emitter *e, enum host_register to, uint64_t value);
 /* LEA to, [base + disp]. */

@@ -201,6 +201,16 @@ lower_fn lower_syscall, lower_sysret, lower_iret;
 /* Ends the shadow of STI, LIVE: flags count. */
 void lower_end_shadow(struct lowering *l, bool live);
 
+/* 32-bit code: addresses, stack and branch targets have 32 bits. */
+static inline bool lower_is_32(const struct lowering *l)
+{
+    return (l->b->mode & MODE_DECODE) == DECODE_32;
+}
+static inline enum decode_mode lower_decode_mode(const struct lowering *l)
+{
+    return (enum decode_mode)(l->b->mode & MODE_DECODE);
+}
+
 /* The host register of guest register R, or -1 for one that lives in the frame at HOME. */
 int lower_register(unsigned r);
 int32_t lower_home(unsigned r);

@@ -36,6 +36,7 @@ static bool find_fields(const struct insn *i, struct fields *f)
             break;
         case OPERAND_RM:
         case OPERAND_MEM:
+        case OPERAND_MOFFS:
             f->rm = o;
             break;
         case OPERAND_VREG:
@@ -61,6 +62,26 @@ static struct place place_of(unsigned r, enum host_register scratch, const struc
         .homeless = host < 0,
         .written = o->access & ACCESS_WRITE,
     };
+}
+
+/* Encodings that are not what they were in 64-bit code, as others of the same operation: INC and
+ * DEC of 40 to 4F, 82 for 80, MOV with an absolute address. */
+static void modernize(const struct insn *i, struct host_op *op)
+{
+    if (i->map != MAP_ONE)
+        return;
+    if (i->opcode >= 0x40 && i->opcode < 0x50) {
+        op->opcode = 0xff;
+        op->has_modrm = true;
+        op->reg = i->attr->op == OP_DEC;
+        op->opcode_reg = false;
+    } else if (i->opcode == 0x82) {
+        op->opcode = 0x80;
+    } else if (i->opcode >= 0xa0 && i->opcode < 0xa4) {
+        op->opcode = (i->opcode & 2 ? 0x88 : 0x8a) | (i->opcode & 1);
+        op->reg = 0;
+        op->immediates = 0;
+    }
 }
 
 /* The number that the encoding has for R at HOST as an operand of SIZE bytes.  False: not beside a
@@ -115,8 +136,9 @@ bool lower_copy(struct lowering *l)
     if (i->prefixes & PREFIX_VEX) {
         op.vex = true;
         op.vex_l = insn_vex_l(i);
-        op.wide = insn_vex_w(i);
+        op.wide = insn_vex_w(i) && !lower_is_32(l);
     }
+    modernize(i, &op);
 
     /* Scratch: T0 for ModRM.rm, T1 for the others. */
     struct place reg = {0}, rm = {0}, v = {0};
@@ -183,7 +205,7 @@ bool lower_bit_test(struct lowering *l)
     bool wide = i->opsize == 8;
     if (i->mod3 || i->attr->operand[1].kind != OPERAND_REG)
         return lower_copy(l);
-    if (i->opsize == 2 || i->addrsize != 8)
+    if (i->opsize == 2 || i->addrsize != (lower_is_32(l) ? 4 : 8))
         return false;
     if (l->live)
         lower_save_flags(l);
@@ -194,12 +216,16 @@ bool lower_bit_test(struct lowering *l)
         EMIT(e, 0x4d, 0x63, 0xdb);           /* movsxd T1, T1d */
     EMIT(e, 0x49, 0xc1, 0xfb, wide ? 6 : 5); /* sar T1, 6 or 5 */
     emit_lea_index(e, T0, T0, T1, wide ? 3 : 2, 0);
+    if (lower_is_32(l))
+        emit_truncate(e, T0);
     lower_add_base(l);
     lower_check(l, i->opsize, i->attr->operand[0].access & ACCESS_WRITE);
     lower_fetch(l, T1, i->reg);
     emit_alu_constant(e, ALU_AND, T1, wide ? 63 : 31);
+    emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T1);
     if (l->live)
         lower_load_flags(l);
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_TARGET));
     emit_op(e, &(struct host_op){.lock = i->prefixes & PREFIX_LOCK,
                                  .wide = wide,
                                  .map = i->map,

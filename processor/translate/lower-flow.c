@@ -8,12 +8,60 @@
 #define GUEST_RSP HOST_R9
 #define GUEST_RBP HOST_R10
 
+/* ---------------------------------------------------------------- the mode's width */
+
+/* Of the stack pointer, what is pushed and popped, and branch targets, in bytes.  Instructions with
+ * another operand size are left to their handlers. */
+static unsigned word(const struct lowering *l)
+{
+    return lower_is_32(l) ? 4 : 8;
+}
+
+/* MOV (8B loads, 89 stores, C7 a constant) and LEA (8D) of that width with [BASE + DISP]. */
+static void word_op(struct lowering *l, unsigned opcode, unsigned r, enum host_register base,
+                    int32_t disp)
+{
+    emit_op(&l->e, &(struct host_op){.wide = !lower_is_32(l),
+                                     .opcode = (uint8_t)opcode,
+                                     .has_modrm = true,
+                                     .reg = (uint8_t)r,
+                                     .memory = true,
+                                     .rm = (uint8_t)base,
+                                     .disp = disp});
+}
+static void word_load(struct lowering *l, enum host_register to, enum host_register base)
+{
+    word_op(l, 0x8b, to, base, 0);
+}
+static void word_store(struct lowering *l, enum host_register base, enum host_register from)
+{
+    word_op(l, 0x89, from, base, 0);
+}
+static void word_lea(struct lowering *l, enum host_register to, enum host_register base,
+                     int32_t disp)
+{
+    word_op(l, 0x8d, to, base, disp);
+}
+static void move_stack(struct lowering *l, int32_t by)
+{
+    word_lea(l, GUEST_RSP, GUEST_RSP, by);
+}
+
 /* ---------------------------------------------------------------- PUSH, POP, LEAVE */
 
 void lower_push_slot(struct lowering *l)
 {
-    emit_lea(&l->e, T0, GUEST_RSP, -8);
-    lower_check(l, 8, true);
+    word_lea(l, T0, GUEST_RSP, -(int32_t)word(l));
+    lower_check(l, word(l), true);
+}
+
+/* Makes T0 the host address of the top of the stack, or of what RBP points to. */
+static void read_slot(struct lowering *l, enum host_register pointer)
+{
+    emit_move(&l->e, T0, pointer);
+    if (lower_is_32(l))
+        emit_truncate(&l->e, T0);
+    lower_check(l, word(l), false);
 }
 
 bool lower_push(struct lowering *l)
@@ -21,20 +69,20 @@ bool lower_push(struct lowering *l)
     const struct insn *i = l->i;
     struct emitter *e = &l->e;
     bool constant = i->attr->operand[0].kind == OPERAND_IMM;
-    if (i->opsize != 8)
+    if (i->opsize != word(l))
         return false;
     if (l->live)
         lower_save_flags(l);
     if (!constant && !i->mod3) {
         if (!lower_linear(l))
             return false;
-        lower_check(l, 8, false);
-        emit_load(e, T0, T0, 0);
+        lower_check(l, word(l), false);
+        word_load(l, T0, T0);
         emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     }
     lower_push_slot(l);
     if (constant) {
-        emit_op(e, &(struct host_op){.wide = true,
+        emit_op(e, &(struct host_op){.wide = !lower_is_32(l),
                                      .opcode = 0xc7,
                                      .has_modrm = true,
                                      .memory = true,
@@ -43,14 +91,14 @@ bool lower_push(struct lowering *l)
                                      .immediate = i->imm});
     } else if (!i->mod3) {
         emit_load(e, T1, HOST_RSP, FRAME(FRAME_TARGET));
-        emit_store(e, T0, 0, T1);
+        word_store(l, T0, T1);
     } else {
         int host = lower_register(i->rm);
         if (host < 0)
             lower_fetch(l, T1, i->rm);
-        emit_store(e, T0, 0, host < 0 ? T1 : (enum host_register)host);
+        word_store(l, T0, host < 0 ? T1 : (enum host_register)host);
     }
-    emit_lea(e, GUEST_RSP, GUEST_RSP, -8);
+    move_stack(l, -(int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
     return true;
@@ -60,18 +108,17 @@ bool lower_pop(struct lowering *l)
 {
     const struct insn *i = l->i;
     struct emitter *e = &l->e;
-    if (i->opsize != 8 || !i->mod3)
+    if (i->opsize != word(l) || !i->mod3)
         return false;
     if (l->live)
         lower_save_flags(l);
-    emit_move(e, T0, GUEST_RSP);
-    lower_check(l, 8, false);
+    read_slot(l, GUEST_RSP);
     int host = lower_register(i->rm);
-    emit_load(e, host < 0 ? T1 : (enum host_register)host, T0, 0);
+    word_load(l, host < 0 ? T1 : (enum host_register)host, T0);
     if (host < 0)
         emit_store(e, HOST_RSP, lower_home(i->rm), T1);
     if (i->rm != REG_RSP) /* POP RSP keeps what was read */
-        emit_lea(e, GUEST_RSP, GUEST_RSP, 8);
+        move_stack(l, (int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
     return true;
@@ -79,15 +126,13 @@ bool lower_pop(struct lowering *l)
 
 bool lower_leave(struct lowering *l)
 {
-    struct emitter *e = &l->e;
-    if (l->i->opsize != 8)
+    if (l->i->opsize != word(l))
         return false;
     if (l->live)
         lower_save_flags(l);
-    emit_move(e, T0, GUEST_RBP);
-    lower_check(l, 8, false);
-    emit_lea(e, GUEST_RSP, GUEST_RBP, 8);
-    emit_load(e, GUEST_RBP, T0, 0);
+    read_slot(l, GUEST_RBP);
+    word_lea(l, GUEST_RSP, GUEST_RBP, (int32_t)word(l));
+    word_load(l, GUEST_RBP, T0);
     if (l->live)
         lower_load_flags(l);
     return true;
@@ -140,17 +185,29 @@ void lower_far_thunk(struct translator *t, struct emitter *e)
     enter(e, 0);
 }
 
+/* Makes the linear address in T0 the key of its jump entry.  Flags are lost. */
+static void make_key(struct lowering *l)
+{
+    _Static_assert(JUMP_LEGACY == BIT(62), "the bit is set here");
+    if (!lower_is_32(l))
+        return;
+    emit_truncate(&l->e, T0);
+    EMIT(&l->e, 0x48, 0x0f, 0xba, 0xed, 62); /* bts T0, 62 */
+}
+
 /* The jump entry is known, as long as the code stays at the linear address where it was when it was
  * translated: elsewhere another entry is compared, which has another address, and FAR finds the
  * right one. */
 static void go_far(struct lowering *l, unsigned count, int64_t target)
 {
     struct emitter *e = &l->e;
-    unsigned index = jump_index(l->linear + (uint64_t)target);
+    uint64_t linear = l->linear + (uint64_t)target;
+    unsigned index = jump_index(lower_is_32(l) ? (uint32_t)linear : linear);
     lower_save_flags(l);
     lower_count(l, count, false);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T0, T0, (int32_t)target);
+    make_key(l);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
     compare_entry(e, index);
     emit_jump_if(e, CC_NZ, l->t->far);
@@ -207,6 +264,8 @@ void lower_go(struct lowering *l, unsigned count, int64_t target)
 
 bool lower_jump(struct lowering *l)
 {
+    if (l->i->opsize == 2)
+        return false;
     lower_go(l, l->n + 1, lower_branch_target(l->i));
     return true;
 }
@@ -215,6 +274,8 @@ bool lower_jump_conditional(struct lowering *l)
 {
     const struct insn *i = l->i;
     struct emitter *e = &l->e;
+    if (i->opsize == 2)
+        return false;
     int64_t target = lower_branch_target(i);
     unsigned cc = i->opcode & 15;
     if (lower_in_page(target) && target <= i->offset) {
@@ -241,13 +302,13 @@ static void push_return(struct lowering *l)
     lower_push_slot(l);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T1, T1, l->i->offset + l->i->length);
-    emit_store(e, T0, 0, T1);
-    emit_lea(e, GUEST_RSP, GUEST_RSP, -8);
+    word_store(l, T0, T1);
+    move_stack(l, -(int32_t)word(l));
 }
 
 bool lower_call(struct lowering *l)
 {
-    if (l->i->opsize != 8)
+    if (l->i->opsize != word(l))
         return false;
     if (l->live)
         lower_save_flags(l);
@@ -271,33 +332,34 @@ bool lower_return(struct lowering *l)
 {
     const struct insn *i = l->i;
     struct emitter *e = &l->e;
-    if (i->opsize != 8)
+    if (i->opsize != word(l))
         return false;
     lower_save_flags(l);
-    emit_move(e, T0, GUEST_RSP);
-    lower_check(l, 8, false);
-    emit_load(e, T0, T0, 0);
+    read_slot(l, GUEST_RSP);
+    word_load(l, T0, T0);
+    make_key(l);
     look_up_or_call(l);
-    emit_lea(e, GUEST_RSP, GUEST_RSP, 8 + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
+    move_stack(l, (int32_t)word(l) + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
     enter(e, 0);
     return true;
 }
 
-/* The target of an indirect branch into T0; flags are saved. */
+/* The key of an indirect branch's target into T0; flags are saved. */
 static bool indirect_target(struct lowering *l)
 {
     const struct insn *i = l->i;
-    if (i->opsize != 8)
+    if (i->opsize != word(l))
         return false;
     lower_save_flags(l);
     if (i->mod3) {
         lower_fetch(l, T0, i->rm);
-        return true;
+    } else {
+        if (!lower_linear(l))
+            return false;
+        lower_check(l, word(l), false);
+        word_load(l, T0, T0);
     }
-    if (!lower_linear(l))
-        return false;
-    lower_check(l, 8, false);
-    emit_load(&l->e, T0, T0, 0);
+    make_key(l);
     return true;
 }
 

@@ -2,6 +2,8 @@
 /* Guest registers, addresses, and the inline TLB check. */
 #include "internal.h"
 
+#include "processor/decode/decode.h"
+
 int lower_register(unsigned r)
 {
     static const int8_t map[16] = {
@@ -39,7 +41,11 @@ bool lower_effective(struct lowering *l, enum host_register to)
 {
     const struct insn *i = l->i;
     struct emitter *e = &l->e;
-    if (i->disp != (int32_t)i->disp || i->addrsize == 2)
+    /* Sums are truncated to 32-bit addresses, so the displacement may be. */
+    if (i->addrsize == 2 || (i->addrsize == 8 && i->disp != (int32_t)i->disp))
+        return false;
+    /* In 32-bit code CS cannot be written through. */
+    if (lower_is_32(l) && i->seg == SEG_CS)
         return false;
     int32_t disp = (int32_t)i->disp;
     if (i->base == REG_CODE) {
@@ -58,18 +64,49 @@ bool lower_effective(struct lowering *l, enum host_register to)
         enum host_register index = bring(l, i->index, T1);
         emit_lea_index(e, to, base, index, i->scale, disp);
     }
-    if (i->addrsize == 4) /* mov to, to: clears bits 63:32 */
-        emit_op(e, &(struct host_op){.opcode = 0x8b, .has_modrm = true, .reg = to, .rm = to});
+    if (i->addrsize == 4)
+        emit_truncate(e, to);
     return true;
+}
+
+/* FS and GS of 32-bit code: what is not a segment of 4 GiB, and an access across its end, is left
+ * to the handler. */
+static void check_segment(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    unsigned size = insn_operand_size(i, (unsigned)insn_memory_operand(i));
+    uint32_t site = lower_site(l);
+    emit_op(e, &(struct host_op){.opcode = 0x81, /* cmp T0d, 2^32 - size; ja */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .rm = T0,
+                                 .immediates = 4,
+                                 .immediate = -(uint64_t)size});
+    lower_late(l, LATE_CALL, emit_jump_if(e, CC_A, NULL), site);
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_P));
+    emit_op(e,
+            &(struct host_op){.opcode = 0x80, /* cmp byte [T1 + open], 0; je */
+                              .has_modrm = true,
+                              .reg = ALU_CMP,
+                              .memory = true,
+                              .rm = T1,
+                              .disp = (int32_t)(offsetof(struct processor, open_segment) + i->seg),
+                              .immediates = 1});
+    lower_late(l, LATE_CALL, emit_jump_if(e, CC_Z, NULL), site);
 }
 
 void lower_add_base(struct lowering *l)
 {
     const struct insn *i = l->i;
+    if (lower_is_32(l) && (i->seg == SEG_FS || i->seg == SEG_GS))
+        check_segment(l);
     if (i->seg == SEG_FS || i->seg == SEG_GS) {
         emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
         emit_alu_load(&l->e, ALU_ADD, T0, T1,
                       (int32_t)(offsetof(struct processor, flat_base) + 8u * i->seg));
+        if (lower_is_32(l))
+            emit_truncate(&l->e, T0);
     }
 }
 

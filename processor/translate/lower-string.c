@@ -35,21 +35,32 @@ static void move(struct lowering *l, unsigned opcode, enum host_register r)
 }
 enum { LOAD = 0x8a, STORE = 0x88, COMPARE = 0x3a };
 
+static void address(struct lowering *l, enum host_register r)
+{
+    emit_op(&l->e, &(struct host_op){.wide = !lower_is_32(l),
+                                     .opcode = 0x8b,
+                                     .has_modrm = true,
+                                     .reg = T0,
+                                     .rm = (uint8_t)r});
+}
+
 /* Makes T0 the host address of SIZE bytes at RSI or RDI. */
 static void reach_source(struct lowering *l, unsigned size)
 {
-    emit_move(&l->e, T0, HOST_RSI);
+    address(l, HOST_RSI);
     lower_add_base(l);
     lower_check(l, size, false);
 }
 static void reach_destination(struct lowering *l, unsigned size, bool write)
 {
-    emit_move(&l->e, T0, HOST_RDI);
+    address(l, HOST_RDI);
     lower_check(l, size, write);
 }
 static void advance(struct lowering *l, enum host_register r)
 {
     emit_lea(&l->e, r, r, l->i->opsize);
+    if (lower_is_32(l))
+        emit_truncate(&l->e, r);
 }
 
 static void single(struct lowering *l)
@@ -102,7 +113,7 @@ static void repeated(struct lowering *l)
     struct emitter *e = &l->e;
     const struct insn *i = l->i;
     bool movs = i->attr->op == OP_MOVS;
-    /* From 1 to as many as a page holds: so the sums below cannot wrap. */
+    /* From 1 to as many as a page holds, all of RCX: so the sums below cannot wrap. */
     emit_lea(e, T0, HOST_RCX, -1);
     emit_alu_constant(e, ALU_CMP, T0, PAGE_BYTES / i->opsize - 1);
     lower_late(l, LATE_CALL, emit_jump_if(e, CC_A, NULL), lower_site(l));
@@ -130,6 +141,11 @@ static void repeated(struct lowering *l)
         EMIT(e, 0x48, 0x01, 0xfe); /* add rsi, rdi */
     }
     EMIT(e, 0x4c, 0x01, 0xdf); /* add rdi, T1 */
+    if (lower_is_32(l)) {
+        emit_truncate(e, HOST_RDI);
+        if (movs)
+            emit_truncate(e, HOST_RSI);
+    }
 }
 
 bool lower_string(struct lowering *l)
@@ -137,7 +153,7 @@ bool lower_string(struct lowering *l)
     const struct insn *i = l->i;
     bool repeats = i->prefixes & (PREFIX_REP | PREFIX_REPNE);
     bool based = i->seg == SEG_FS || i->seg == SEG_GS;
-    if (i->addrsize != 8)
+    if (i->addrsize != (lower_is_32(l) ? 4 : 8) || (lower_is_32(l) && based))
         return false;
     /* What lockstep notes of a store is shorter than a page. */
     if (repeats && (l->t->check || based || (i->attr->op != OP_MOVS && i->attr->op != OP_STOS)))

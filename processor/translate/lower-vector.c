@@ -156,6 +156,10 @@ static bool lower_native(struct lowering *l)
     if (i->map == MAP_ONE || !find_fields(i, &f))
         return false;
     encode(i, &op);
+    bool general =
+        f.reg || (f.rm && f.rm->kind == OPERAND_RM) || i->attr->implicit_read & BIT(REG_RDX);
+    if (lower_is_32(l) && general) /* there are no 64-bit general registers */
+        op.wide = false;
     bool mmx = f.mmx_reg || f.mmx_rm;
     if (mmx && !x87_native(l->p))
         return false;
@@ -212,7 +216,8 @@ bool lower_vector(struct lowering *l)
         return lower_x87(l);
     case OP_VZEROUPPER:
     case OP_VZEROALL:
-        if (vector_level(l->p) < VECTOR_AVX)
+        /* Outside 64-bit mode they know only eight registers. */
+        if (vector_level(l->p) < VECTOR_AVX || lower_is_32(l))
             return false;
         need_vector(l, VECTOR_AVX);
         EMIT(&l->e, 0xc5, i->attr->op == OP_VZEROALL ? 0xfc : 0xf8, 0x77);

@@ -116,14 +116,28 @@ static lower_fn *const lowerings[OP_COUNT] = {
     [OP_IRET] = lower_iret,
 };
 
+/* The translations of system instructions are those of 64-bit mode. */
+static lower_fn *lowering_of(const struct lowering *l, const struct insn *i)
+{
+    switch (i->attr->class) {
+    case CLASS_GENERAL:
+        return lowerings[i->attr->op];
+    case CLASS_SYSTEM:
+        return lower_is_32(l) ? NULL : lowerings[i->attr->op];
+    case CLASS_VECTOR:
+        return lower_vector;
+    default:
+        return NULL;
+    }
+}
+
 /* ---------------------------------------------------------------- liveness of flags */
 
 /* Flags that I may read.  System instructions may store all of EFLAGS, or be the last before
  * somebody looks; but not those that have a translation. */
-static uint16_t flags_read(const struct insn *i)
+static uint16_t flags_read(const struct lowering *l, const struct insn *i)
 {
-    if ((i->attr->class == CLASS_SYSTEM && !lowerings[i->attr->op]) ||
-        i->attr->class == CLASS_INVALID)
+    if ((i->attr->class == CLASS_SYSTEM && !lowering_of(l, i)) || i->attr->class == CLASS_INVALID)
         return FLAGS_STATUS;
     return i->attr->flags_read & FLAGS_STATUS;
 }
@@ -168,15 +182,18 @@ uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth)
         if (!lower_in_page(offset) || !is_marked(c, (unsigned)offset, 1))
             break;
         size_t size = PAGE_BYTES - (size_t)offset;
-        if (insn_decode(c->copy + offset, size, DECODE_64, (uint16_t)offset, &i) != DECODE_OK ||
+        if (insn_decode(c->copy + offset, size, lower_decode_mode(l), (uint16_t)offset, &i) !=
+                DECODE_OK ||
             !is_marked(c, (unsigned)offset, i.length))
             break;
-        live |= flags_read(&i) & open;
+        live |= flags_read(l, &i) & open;
         open &= ~flags_killed(&i);
         offset += i.length;
         if (!open)
             return live;
-        if (i.attr->op == OP_JMP || i.attr->op == OP_CALL) {
+        if (i.attr->traits & TRAIT_BRANCH && i.opsize == 2) { /* a target of 16 bits */
+            break;
+        } else if (i.attr->op == OP_JMP || i.attr->op == OP_CALL) {
             offset += (int64_t)i.imm;
         } else if (i.attr->op == OP_JCC) {
             if (depth == DEEP_ENOUGH)
@@ -200,14 +217,15 @@ static void find_live(struct lowering *l, uint16_t *live)
     for (unsigned n = b->count; n-- > 0;) {
         const struct insn *i = &b->insn[n];
         uint16_t after = live[n + 1];
-        bool direct = i->attr->op == OP_JCC || i->attr->op == OP_JMP || i->attr->op == OP_CALL;
-        if (i->attr->op == OP_JCC)
+        bool direct = i->opsize != 2 &&
+                      (i->attr->op == OP_JCC || i->attr->op == OP_JMP || i->attr->op == OP_CALL);
+        if (direct && i->attr->op == OP_JCC)
             after |= lower_live_at(l, lower_branch_target(i), 0);
         else if (direct)
             after = lower_live_at(l, lower_branch_target(i), 0);
         else if (i->attr->traits & TRAIT_BRANCH)
             after = FLAGS_STATUS;
-        live[n] = flags_read(i) | (after & ~flags_killed(i));
+        live[n] = flags_read(l, i) | (after & ~flags_killed(i));
     }
 }
 
@@ -310,7 +328,21 @@ static void emit_entry(struct lowering *l, bool live)
 {
     struct emitter *e = &l->e;
     const struct code_block *b = l->b;
-    emit_lea(e, T0, T0, -(int32_t)b->offset);
+    if (lower_is_32(l)) { /* 64-bit code may jump to the key of such a block: that is #GP */
+        emit_load(e, T1, HOST_RSP, FRAME(FRAME_P));
+        emit_op(e, &(struct host_op){.opcode = 0xf6, /* test byte [T1 + mode], DECODE_32; jz */
+                                     .has_modrm = true,
+                                     .memory = true,
+                                     .rm = T1,
+                                     .disp = offsetof(struct processor, mode),
+                                     .immediates = 1,
+                                     .immediate = DECODE_32});
+        emit_jump_if(e, CC_Z, l->t->exit);
+        emit_lea(e, T0, T0, -(int32_t)b->offset);
+        emit_truncate(e, T0);
+    } else {
+        emit_lea(e, T0, T0, -(int32_t)b->offset);
+    }
     emit_store(e, HOST_RSP, FRAME(FRAME_CODE), T0);
     emit_constant(e, T0, (uint64_t)(uintptr_t)&b->page->generation);
     emit_op(e, &(struct host_op){.opcode = 0x81, /* cmp dword [T0], generation; jne */
@@ -366,11 +398,7 @@ static void lower_insn(struct lowering *l)
     unsigned vector = l->vector;
     bool x87 = l->x87;
     enum flags_place flags = l->flags;
-    lower_fn *lower = NULL;
-    if (l->i->attr->class == CLASS_GENERAL || l->i->attr->class == CLASS_SYSTEM)
-        lower = lowerings[l->i->attr->op];
-    else if (l->i->attr->class == CLASS_VECTOR)
-        lower = lower_vector;
+    lower_fn *lower = lowering_of(l, l->i);
     if (lower && !insn_has_memory(l->i))
         lower_load_flags(l);
     if (!lower || !lower(l)) {
@@ -428,8 +456,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     const struct insn *last = &b->insn[b->count - 1];
     uint64_t traits = last->attr->traits;
     bool conditional = traits & TRAIT_COND && traits & TRAIT_BRANCH;
-    if (last->attr->class != CLASS_INVALID &&
-        (conditional || !(traits & TRAIT_BRANCH))) {
+    if (last->attr->class != CLASS_INVALID && (conditional || !(traits & TRAIT_BRANCH))) {
         l.n = b->count - 1u;
         l.i = last;
         tracer_part(&l, TRANSLATION_END);

@@ -546,11 +546,18 @@ static void link_to(struct translator *t, const struct code_block *b)
         return;
     const struct translate_site *s = &t->sites[t->pending - 1];
     t->pending = 0;
-    if (t->check || s->block->page != b->page || s->block->generation != b->generation ||
-        s->target != b->offset)
+    if (t->check || s->block->mode != b->mode || s->block->page != b->page ||
+        s->block->generation != b->generation || s->target != b->offset)
         return;
     emit_patch(s->jump, s->in_frame ? t->writable + (b->start - t->executable) : b->direct);
     t->counts.links++;
+}
+
+/* Outside 64-bit mode what leads out of a translation has the key of a jump entry. */
+static void truncate_rip(struct processor *p)
+{
+    if ((p->mode & MODE_DECODE) != DECODE_64)
+        p->rip = (uint32_t)p->rip;
 }
 
 bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
@@ -567,7 +574,7 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
     link_to(t, b);
     /* The jump entry may be older than the translation. */
     struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
-    if (j->linear == linear)
+    if (j->linear == jump_key(p->mode, linear))
         j->code = b->jump;
     p->gpr[REG_CODE] = linear & ~PAGE_OFFSET_MASK;
     p->insn = NULL;
@@ -577,5 +584,6 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
     if (t->check)
         return checker_run(p, b);
     t->enter(p, b->start);
+    truncate_rip(p);
     return true;
 }

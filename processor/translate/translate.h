@@ -10,8 +10,9 @@
  * oracle.
  *
  * A translation belongs to its decoded block: to one processor, one host page and the mode the
- * block was decoded in (64-bit mode only, so far), at whatever linear address the page stands.  It
- * is dead when the block is, and its memory comes back when the block cache is emptied.
+ * block was decoded in (64-bit mode, or 32-bit code with flat segments: mode_is_translated), at
+ * whatever linear address the page stands.  It is dead when the block is, and its memory comes back
+ * when the block cache is emptied.
  *
  * What holds between instructions of a translation: general registers are in host registers or in
  * the frame (see internal.h), those status flags that may still be read are in EFLAGS, all other

@@ -533,9 +533,12 @@ int main(int argc, char **argv)
     compat.compat = true;
     compat.count = wide.count / 4;
     translated.translated = true;
+    struct options compat_translated = compat;
+    compat_translated.translated = true;
     g_test_init(&argc, &argv, NULL);
     g_test_add_data_func("/native/64-bit", &wide, test_against_host);
     g_test_add_data_func("/native/64-bit-translated", &translated, test_against_host);
     g_test_add_data_func("/native/32-bit", &compat, test_against_host);
+    g_test_add_data_func("/native/32-bit-translated", &compat_translated, test_against_host);
     return g_test_run();
 }

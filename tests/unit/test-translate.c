@@ -448,6 +448,72 @@ static void test_strings(void)
     guest_free(expected);
 }
 
+/* ---------------------------------------------------------------- 32-bit code */
+
+/* Calls, recursion, an indirect call, encodings that 64-bit code lacks, addresses that wrap, pages
+ * that the TLB has not, strings, x87, and GS with a base and without its limit. */
+GUEST_CODE(32, code_32,
+           "xor %eax, %eax\n mov $300, %ecx\n mov $0x100000, %ebx\n mov $0xfff00000, %esi\n"
+           "1: inc %edx\n dec %edi\n dec %ax\n .byte 0x82, 0xc0, 0x35\n"
+           "   mov %eax, 0x200000(%ebx, %esi)\n add 0x200000(%esi, %ebx), %edx\n"
+           "   mov %eax, 0xa000\n mov 0xa000, %al\n adc %gs:-8(%ebx), %eax\n push %eax\n"
+           "   and $0x3fff, %eax\n bts %eax, 0x400(%ebx)\n"
+           "   call 4f\n call 3f\n"
+           "3: pop %ebp\n add $5f - 3b, %ebp\n call *%ebp\n push %ebp\n mov %esp, %ebp\n push $-2\n"
+           "   pop %esi\n leave\n pop %edi\n add %edi, %edx\n mov $0xfff00000, %esi\n"
+           "   mov %ebx, %edi\n push %ecx\n rep stosb\n pop %ecx\n fildl (%ebx)\n fsqrt\n"
+           "   fstps 8(%ebx)\n add 8(%ebx), %edx\n add $0x2128, %ebx\n and $0x7fffff, %ebx\n"
+           "   or $0x100000, %ebx\n loop 6f\n hlt\n 6: jmp 1b\n"
+           "4: push %ecx\n mov $7, %edi\n call 7f\n pop %ecx\n ret\n"
+           "5: rol $5, %eax\n ret $0\n"
+           "7: cmp $2, %edi\n jb 8f\n push %edi\n dec %edi\n call 7b\n pop %edi\n"
+           "   sub $2, %edi\n call 7b\n"
+           "8: inc %eax\n ret");
+static struct guest *guest_flat32(void)
+{
+    struct guest *g = GUEST(32, code_32);
+    struct segment *gs = &g->p->segment[SEG_GS];
+    *gs = g->p->segment[SEG_DS];
+    gs->base = 0x1000;
+    memset(g->p->gpr, 0, 4 * sizeof(g->p->gpr[0]));
+    g->p->gpr[REG_RSI] = g->p->gpr[REG_RDI] = g->p->gpr[REG_RBP] = 0;
+    processor_state_changed(g->p);
+    return g;
+}
+static void test_32(void)
+{
+    struct guest *expected = guest_flat32();
+    guest_halts(expected);
+    struct guest *g = translated(guest_flat32(), 1, false);
+    guest_halts(g);
+    check_same(expected, g);
+    g_assert_cmpuint(counts(g).blocks, >, 10);
+    g_assert_cmpuint(counts(g).handlers, <, 300 * 8);
+    g_assert_cmpuint(counts(g).entries, <, 2000);
+    guest_free(g);
+    g = translated(guest_flat32(), 1, true);
+    guest_halts(g);
+    check_same(expected, g);
+    check_clean(g);
+    guest_free(g);
+    guest_free(expected);
+}
+
+/* An access across GS's limit faults, though it is at the segment's end and in one page. */
+GUEST_CODE(32, code_gs_limit, "mov %gs:-4, %eax\n mov %gs:-2, %eax\n hlt");
+static void test_gs_limit(void)
+{
+    struct guest *g = GUEST(32, code_gs_limit);
+    g->p->segment[SEG_GS] = g->p->segment[SEG_DS];
+    g->p->segment[SEG_GS].base = 0xa800;
+    processor_state_changed(g->p);
+    guest_write(g, 0xa7fc, 0x12345678, 4);
+    translated(g, 1, false);
+    guest_faults_with(g, VECTOR_GP, 6, 0);
+    g_assert_cmphex(g->p->gpr[REG_RAX], ==, 0x12345678);
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -487,6 +553,8 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/crossing", test_crossing);
     g_test_add_func("/translate/strings", test_strings);
     g_test_add_func("/translate/x87", test_x87);
+    g_test_add_func("/translate/32", test_32);
+    g_test_add_func("/translate/32-gs-limit", test_gs_limit);
     g_test_add_func("/translate/x87-exceptions", test_x87_exceptions);
     g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
     g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
