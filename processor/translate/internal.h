@@ -194,7 +194,7 @@ typedef bool lower_fn(struct lowering *l);
 lower_fn lower_copy, lower_lea, lower_nop, lower_divide, lower_vector, lower_x87;
 lower_fn lower_bit_test, lower_string, lower_direction, lower_xlat;
 lower_fn lower_push, lower_pop, lower_leave, lower_call, lower_call_indirect, lower_return;
-lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional;
+lower_fn lower_jump, lower_jump_indirect, lower_jump_conditional, lower_loop;
 lower_fn lower_pushf, lower_cli, lower_sti, lower_stac, lower_clac, lower_swapgs;
 lower_fn lower_read_segment, lower_read_base, lower_write_base, lower_rdtsc, lower_read_cr;
 lower_fn lower_syscall, lower_sysret, lower_iret;

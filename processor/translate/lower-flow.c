@@ -293,6 +293,25 @@ bool lower_jump_conditional(struct lowering *l)
     return true;
 }
 
+/* LOOP, LOOPE, LOOPNE, JCXZ: the host's own, over the way on.  No flag changes. */
+bool lower_loop(struct lowering *l)
+{
+    const struct insn *i = l->i;
+    struct emitter *e = &l->e;
+    enum flags_place flags = l->flags;
+    if (i->opsize == 2 || i->addrsize == 2)
+        return false;
+    if (i->addrsize == 4)
+        emit_byte(e, 0x67);
+    EMIT(e, i->opcode, 5); /* over the jump that follows */
+    uint8_t *on = emit_jump(e, NULL);
+    lower_go(l, l->n + 1, lower_branch_target(i));
+    emit_patch(on, e->at);
+    l->flags = flags;
+    lower_go(l, l->n + 1, i->offset + i->length);
+    return true;
+}
+
 /* ---------------------------------------------------------------- CALL, RET, indirect */
 
 /* Pushes the return address. */

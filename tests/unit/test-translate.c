@@ -488,8 +488,8 @@ static void test_32(void)
     guest_halts(g);
     check_same(expected, g);
     g_assert_cmpuint(counts(g).blocks, >, 10);
-    g_assert_cmpuint(counts(g).handlers, <, 300 * 8);
-    g_assert_cmpuint(counts(g).entries, <, 2000);
+    g_assert_cmpuint(counts(g).handlers, <, 400);
+    g_assert_cmpuint(counts(g).entries, <, 700);
     guest_free(g);
     g = translated(guest_flat32(), 1, true);
     guest_halts(g);
