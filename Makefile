@@ -5,7 +5,7 @@ MESON_OPTIONS ?=
 PYTHON ?= /usr/bin/python3
 KUT ?=
 
-.PHONY: all help demo test test-long bench conformance install sanitize format format-check clean \
+.PHONY: all help demo test test-long soak bench conformance install sanitize format format-check clean \
 	packages-build packages-demo packages-test
 
 all: packages-build $(BUILD)/build.ninja ## build/trapeze and the rest
@@ -32,6 +32,9 @@ test: packages-test all ## unit and system tests, about eight minutes
 
 test-long: packages-test all ## what takes longer: every stock kernel, systemd, reboots
 	@$(PYTHON) scripts/run_tests.py --build $(BUILD) --long
+
+soak: packages-test all ## the translator for hours: BOOTS boots of each kernel (50), stress, 10,000,000 random instructions
+	@$(PYTHON) scripts/run_tests.py --build $(BUILD) --soak
 
 bench: packages-test all ## speed, with peers in the same run
 	@$(PYTHON) bench/run.py --build $(BUILD)

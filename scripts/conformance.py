@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """make conformance: other people's suites on our KVM, and docs/conformance.md, which they fill.
 
-Each suite knows how each of its tests must end; the exit status says whether all did.  The document is
+Each suite is run with translated and with interpreted code, and knows how each of its tests must end; the exit status says whether all did.  The document is
 written when everything was run, not by --only.
 """
 import argparse
+import dataclasses
 import datetime
 import importlib
 import itertools
@@ -28,7 +29,8 @@ INTRODUCTION = """\
 
 Other people's programs and tests are the proof that Trapeze's KVM is one. This file is written by
 `make conformance` (`scripts/conformance.py`); do not edit it. A test that ends otherwise than its row in
-`scripts/conformance_*.py` says makes that command fail, be it for better or for worse.
+`scripts/conformance_*.py` says makes that command fail, be it for better or for worse. *translator* says
+how code ran: a row stands for both tiers where they ended alike.
 """
 
 
@@ -79,9 +81,14 @@ def grouped(results):
 
 
 def counts_table(results):
-    rows = [[suite, group] + [sum(r.outcome == o for r in rs) for o in OUTCOMES] +
-            [sum(not r.expected for r in rs)] for (suite, group), rs in grouped(results)]
-    return table(["suite", "tests", *OUTCOMES, "departures"], rows)
+    rows = []
+    for (suite, group), rs in grouped(results):
+        for tier in sorted({r.tier for r in rs}, reverse=True):
+            of_tier = [r for r in rs if r.tier == tier]
+            rows.append([suite, group, tier, *(sum(r.outcome == o for r in of_tier)
+                                               for o in OUTCOMES),
+                         sum(not r.expected for r in of_tier)])
+    return table(["suite", "tests", "translator", *OUTCOMES, "departures"], rows)
 
 
 def remark(result):
@@ -93,12 +100,24 @@ def remark(result):
     return f"{result.reason} (it says: {result.detail})" if len(result.detail) < 120 else result.reason
 
 
+def result_rows(results):
+    """A row for each test, or for each way in which its tiers ended."""
+    rows = {}
+    for r in results:
+        rows.setdefault((r.name, r.outcome, remark(r)), []).append(r.tier)
+    order = list(dict.fromkeys(r.name for r in results))
+    return [[name, ", ".join(tiers), outcome, told] for (name, outcome, told), tiers in
+            sorted(rows.items(), key=lambda row: order.index(row[0][0]))]
+
+
 def document(args, results):
+    results = sorted(results, key=lambda r: [(s.suite, s.group) for s in results].index(
+        (r.suite, r.group)))
     lines = [INTRODUCTION, *table(["", ""], versions(args)), "", "## Counts", "",
              *counts_table(results)]
     for (suite, group), rows in grouped(results):
         lines += ["", f"## {suite}: {group}", "",
-                  *table(["test", "result", ""], [[r.name, r.outcome, remark(r)] for r in rows])]
+                  *table(["test", "translator", "result", ""], result_rows(rows))]
     return "\n".join(lines) + "\n"
 
 
@@ -112,42 +131,60 @@ def read_document():
         if line.startswith("## "):
             heading = line[3:].split(": ", 1)
         cells = [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if heading and len(heading) == 2 and len(cells) == 3 and cells[1] in OUTCOMES:
-            name, outcome, told = cells
+        if heading and len(heading) == 2 and len(cells) == 4 and cells[2] in OUTCOMES:
+            name, tiers, outcome, told = cells
             expected = not told.startswith(UNEXPECTED)
-            results.append(Result(*heading, name, outcome, expected, told if expected else "",
-                                  "" if expected else told[len(UNEXPECTED):]))
+            results += [Result(*heading, name, outcome, expected, told if expected else "",
+                               "" if expected else told[len(UNEXPECTED):], tier=tier)
+                        for tier in tiers.split(", ")]
     return results
 
 
 def replaced(results, again):
     """RESULTS with those of AGAIN in the place of the same tests."""
-    new = {(r.suite, r.group, r.name): r for r in again}
-    return [new.get((r.suite, r.group, r.name), r) for r in results]
+    new = {(r.suite, r.group, r.name, r.tier): r for r in again}
+    return [new.get((r.suite, r.group, r.name, r.tier), r) for r in results]
 
 
 # ---------------------------------------------------------------- the run
 
+def each_tier(args, run):
+    """What RUN() finds with each of the tiers that --translator names."""
+    results = []
+    for tier in args.translator.split(","):
+        progress(f"translator {tier}")
+        os.environ["TRAPEZE_TRANSLATOR"] = tier  # of `trapeze run` and of programs under with-kvm
+        results += [dataclasses.replace(r, tier=tier) for r in run()]
+    return results
+
+
 def run_suites(args):
     header = conformance_selftests.programs(progress) / "kvm.h"
+
+    def run():
+        results = conformance_selftests.run(args.build, progress, args.only, args.jobs)
+        if args.kut:
+            # A module of its own, which only those need who have the images.
+            kut = importlib.import_module("conformance_kut")
+            results += kut.run(args.build, args.kut, progress)
+        return results
+
     results = [] if args.only else conformance_capabilities.run(args.build, header)
-    results += conformance_selftests.run(args.build, progress, args.only, args.jobs)
-    if args.kut:
-        # A module of its own, which only those need who have the images.
-        kut = importlib.import_module("conformance_kut")
-        results += kut.run(args.build, args.kut, progress)
-    return results
+    return results + each_tier(args, run)
 
 
 def run_again(args):
     """Runs the tests named by --again, and puts their results where the document has others."""
-    results = []
-    if any(t.title in args.again for t in conformance_selftests.TESTS):
-        results += conformance_selftests.run(args.build, progress, jobs=1, titles=args.again)
-    if args.kut:
-        kut = importlib.import_module("conformance_kut")
-        results += kut.run(args.build, args.kut, progress, args.again)
-    return replaced(read_document(), results)
+    def run():
+        results = []
+        if any(t.title in args.again for t in conformance_selftests.TESTS):
+            results += conformance_selftests.run(args.build, progress, jobs=1, titles=args.again)
+        if args.kut:
+            kut = importlib.import_module("conformance_kut")
+            results += kut.run(args.build, args.kut, progress, args.again)
+        return results
+
+    return replaced(read_document(), each_tier(args, run))
 
 
 def main():
@@ -160,6 +197,9 @@ def main():
                         help="selftests whose name contains one of these; writes no document")
     parser.add_argument("--again", nargs="+", default=(), metavar="TEST",
                         help="runs these again, on a quiet machine say, and corrects the document")
+    parser.add_argument("--translator", default="on,off", metavar="TIERS",
+                        choices=["on", "off", "on,off"],
+                        help="on, off or on,off: how code runs (%(default)s)")
     parser.add_argument("--jobs", type=int, help="tests at a time (the number of processors)")
     args = parser.parse_args()
     try:

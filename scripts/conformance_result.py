@@ -29,3 +29,4 @@ class Result:
     reason: str = ""
     detail: str = ""
     seconds: float = 0.0
+    tier: str = ""  # "on" or "off": the translator's; "" where it does not matter

@@ -125,14 +125,33 @@ def run_system(build, tally, marked, file="."):
             tally.passed += 1
 
 
+def soak(build, tally):
+    """The tests that hours make sharper."""
+    os.environ.setdefault("BOOTS", "50")
+    os.environ.setdefault("SOAK_MINUTES", "10")
+    for name, command, _ in unit_tests(build):
+        if name == "native":
+            run_unit(name, [*command, "--count", "10000000", "--seconds", "14400"], 60000, tally)
+    for file in ["test_strain.py", "test_work.py", "test_soak.py"]:
+        run_system(build, tally, "long", file)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
     parser.add_argument("--long", action="store_true", help="also what takes longer")
+    parser.add_argument("--soak", action="store_true",
+                        help="only what proves the translator, for hours: $BOOTS boots (50) of each "
+                             "kernel, stress-ng for $SOAK_MINUTES (10), ten million instructions "
+                             "against the host's processor")
     parser.add_argument("--unit-only", action="store_true")
     parser.add_argument("--system-only", action="store_true")
     args = parser.parse_args()
     tally = Tally()
+    if args.soak:
+        build_unit_tests(args.build)
+        soak(args.build, tally)
+        return tally.report()
     if not args.system_only:
         build_unit_tests(args.build)
         check_wired(args.build, tally)
