@@ -233,21 +233,44 @@ bool lower_write_base(struct lowering *l)
     return end(l);
 }
 
-/* MOV from a segment register to a general one; selectors have 16 bits. */
+/* MOVZX TO, the selector of segment register N.  T1 is lost. */
+static void load_selector(struct lowering *l, enum host_register to, unsigned n)
+{
+    emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
+    emit_op(&l->e, &(struct host_op){.map = MAP_0F,
+                                     .opcode = 0xb7,
+                                     .has_modrm = true,
+                                     .reg = (uint8_t)to,
+                                     .memory = true,
+                                     .rm = T1,
+                                     .disp = SELECTOR(n)});
+}
+
+/* MOV from a segment register: selectors have 16 bits, in memory as well. */
 bool lower_read_segment(struct lowering *l)
 {
     const struct insn *i = l->i;
-    if (!i->mod3 || i->opsize == 2 || i->reg > SEG_GS)
+    if (i->reg > SEG_GS || (i->mod3 && i->opsize == 2))
         return false;
-    emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
-    emit_op(&l->e, &(struct host_op){.map = MAP_0F, /* movzx T0d, word [T1 + selector] */
-                                     .opcode = 0xb7,
+    if (i->mod3) {
+        load_selector(l, T0, i->reg);
+        put(l, i->rm);
+        return true;
+    }
+    if (l->live)
+        lower_save_flags(l);
+    if (!lower_linear(l))
+        return false;
+    lower_check(l, 2, true);
+    load_selector(l, T1, i->reg);
+    emit_op(&l->e, &(struct host_op){.operand16 = true, /* mov [T0], T1w */
+                                     .opcode = 0x89,
                                      .has_modrm = true,
-                                     .reg = T0,
+                                     .reg = T1,
                                      .memory = true,
-                                     .rm = T1,
-                                     .disp = SELECTOR(i->reg)});
-    put(l, i->rm);
+                                     .rm = T0});
+    if (l->live)
+        lower_load_flags(l);
     return true;
 }
 

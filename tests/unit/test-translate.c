@@ -159,20 +159,20 @@ static void test_modes(void)
 
 /* Between CPL 0 and 3 by SYSRET and SYSCALL, then by IRETQ and SYSCALL, two hundred times; flags
  * and bases on the way. */
-GUEST_CODE(
-    64, code_system,
-    "mov $200, %r12d\n xor %r13d, %r13d\n xor %r14d, %r14d\n"
-    "1: sti\n cmp %r12d, %r13d\n pushfq\n pop %rbx\n cli\n add %rbx, %r14\n"
-    "   pushfq\n pop %rbx\n lea (%r14, %rbx, 2), %r14\n stac\n pushfq\n pop %rbx\n"
-    "   clac\n add %rbx, %r14\n swapgs\n rdgsbase %rbx\n add $0x1000, %rbx\n"
-    "   wrgsbase %rbx\n lea 2f(%rip), %rcx\n mov $0x246, %r11d\n sysretq\n"
-    "2: rdfsbase %rsi\n lea 1(%rsi), %rsi\n wrfsbase %rsi\n stc\n syscall\n"
-    "3: adc %r11, %r14\n add %rcx, %r14\n xor $1, %r13d\n jz 5f\n"
-    "   pushq $0x2b\n pushq $0x1f000\n pushq $0x2d7\n pushq $0x33\n lea 4f(%rip), %rdx\n"
-    "   push %rdx\n iretq\n"
-    "4: adc $3, %r14\n pushfq\n pop %rbx\n add %rbx, %r14\n syscall\n"
-    "5: mov $0x20000, %esp\n invlpg 0x600000\n mov %cs, %ebx\n add %rbx, %r14\n mov %cr2, %rbx\n"
-    "   add %rbx, %r14\n dec %r12d\n jnz 1b\n hlt");
+GUEST_CODE(64, code_system,
+           "mov $200, %r12d\n xor %r13d, %r13d\n xor %r14d, %r14d\n"
+           "1: sti\n cmp %r12d, %r13d\n pushfq\n pop %rbx\n cli\n add %rbx, %r14\n"
+           "   pushfq\n pop %rbx\n lea (%r14, %rbx, 2), %r14\n stac\n pushfq\n pop %rbx\n"
+           "   clac\n add %rbx, %r14\n swapgs\n rdgsbase %rbx\n add $0x1000, %rbx\n"
+           "   wrgsbase %rbx\n lea 2f(%rip), %rcx\n mov $0x246, %r11d\n sysretq\n"
+           "2: rdfsbase %rsi\n lea 1(%rsi), %rsi\n wrfsbase %rsi\n stc\n syscall\n"
+           "3: adc %r11, %r14\n add %rcx, %r14\n xor $1, %r13d\n jz 5f\n"
+           "   pushq $0x2b\n pushq $0x1f000\n pushq $0x2d7\n pushq $0x33\n lea 4f(%rip), %rdx\n"
+           "   push %rdx\n iretq\n"
+           "4: adc $3, %r14\n pushfq\n pop %rbx\n add %rbx, %r14\n syscall\n"
+           "5: mov $0x20000, %esp\n invlpg 0x600000\n mov %ss, 0xa002\n add 0xa000, %r14\n mov "
+           "%cs, %ebx\n add %rbx, %r14\n mov %cr2, %rbx\n"
+           "   add %rbx, %r14\n dec %r12d\n jnz 1b\n hlt");
 static struct guest *system_guest(void)
 {
     struct guest *g = GUEST(64, code_system);
