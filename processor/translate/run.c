@@ -465,7 +465,8 @@ struct translator *translator_new(unsigned threshold, const struct processor_tra
         return NULL;
     }
     make_thunks(t);
-    t->counts.capacity = CODE_BYTES;
+    t->counts.capacity =
+        how->code_bytes && how->code_bytes < CODE_BYTES ? how->code_bytes : CODE_BYTES;
     t->tracer = tracer_new(how);
     if ((how->trace || how->names) && !t->tracer) {
         translator_free(t);
@@ -521,7 +522,8 @@ static bool translate(struct processor *p, struct code_block *b, uint64_t linear
     struct translator *t = p->translator;
     if (++b->heat < t->threshold || !atomic_load(&b->page->settled))
         return false;
-    if (t->used + BLOCK_CODE_BYTES > CODE_BYTES || t->site_count + BLOCK_SITES > SITE_COUNT) {
+    if (t->used + BLOCK_CODE_BYTES > t->counts.capacity ||
+        t->site_count + BLOCK_SITES > SITE_COUNT) {
         t->full = true;
         return false;
     }

@@ -284,6 +284,27 @@ static void test_written_from_outside(void)
     guest_free(g);
 }
 
+/* More code than the cache holds, again and again: the same results, and never more memory. */
+GUEST_CODE(64, code_full,
+           "xor %eax, %eax\n mov $30, %ecx\n 1: mov $0x10000, %edx\n call *%rdx\n"
+           "   dec %ecx\n jnz 1b\n hlt");
+static void test_full(void)
+{
+    enum { BLOCKS = 2048, APART = 64, ROOM = 192 << 10 };
+    struct guest *g = GUEST(64, code_full);
+    const struct processor_translator how = {.on = true, .threshold = 1, .code_bytes = ROOM};
+    g_assert_cmpint(processor_set_translator(g->p, &how), ==, 0);
+    for (unsigned n = 0; n < BLOCKS; n++) /* inc rax; jmp to the next */
+        memcpy(g->ram + 0x10000 + APART * n, "\x48\xff\xc0\xe9\x38\0\0\0", 8);
+    g->ram[0x10000 + APART * BLOCKS] = 0xc3;
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 30 * BLOCKS);
+    g_assert_cmpuint(counts(g).blocks, >, 2 * BLOCKS);
+    g_assert_cmpuint(counts(g).emptied, >, 1);
+    g_assert_cmpuint(counts(g).bytes, <=, ROOM);
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- faults and odd accesses */
 
 /* The third instruction faults at last; what came before it is visible, what follows is not. */
@@ -549,6 +570,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/modes", test_modes);
     g_test_add_func("/translate/changes", test_changes);
     g_test_add_func("/translate/written-from-outside", test_written_from_outside);
+    g_test_add_func("/translate/full", test_full);
     g_test_add_func("/translate/fault-in-block", test_fault_in_block);
     g_test_add_func("/translate/crossing", test_crossing);
     g_test_add_func("/translate/strings", test_strings);
