@@ -142,11 +142,13 @@ static struct code_block *block_make(struct processor *p, struct code_page *c, u
     unsigned reach = (unsigned)PAGE_BYTES - offset;
     if (reach > 256)
         reach = 256;
+    /* What is written once the lines are marked makes the block a dead one. */
+    uint32_t generation = atomic_load(&c->generation);
     code_page_mark(p, c, offset, reach);
     struct code_block *b = block_allocate(p);
     b->hva = c->hva + offset;
     b->page = c;
-    b->generation = atomic_load(&c->generation);
+    b->generation = generation;
     b->mode = p->mode & CODE_MODE;
     b->offset = (uint16_t)offset;
     b->heat = 0;

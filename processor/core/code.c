@@ -72,6 +72,7 @@ struct code_page *code_page_get(struct memory *m, const uint8_t *hva)
 static void drop_blocks(struct memory *m, struct code_page *c, struct processor *by)
 {
     atomic_fetch_add(&c->generation, 1);
+    atomic_store(&c->fresh, 0);
     if (c->heat < HEAT_HOT) {
         c->heat++;
         atomic_store(&c->mask, 0);
@@ -108,8 +109,12 @@ void code_written(struct memory *m, struct processor *by, const uint8_t *hva, un
         }
         return;
     }
+    /* After the last drop nothing was decoded there, so nothing is to be dropped.  Whoever decodes
+     * sets the bit, then copies; we have written, then look: one of the two sees the other. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!(atomic_load(&c->fresh) & lines_of(offset, size)))
+        return;
     pthread_mutex_lock(&c->lock);
-    /* The copy stays as it was: whoever decodes next compares and takes the bytes anew. */
     drop_blocks(m, c, by);
     pthread_mutex_unlock(&c->lock);
 }
@@ -121,10 +126,10 @@ void code_compare(struct memory *m, const uint8_t *hva)
         return;
     pthread_mutex_lock(&c->lock);
     if (!guest_equal(c->copy, c->hva, PAGE_BYTES)) {
-        uint64_t mask = atomic_load(&c->mask), changed = 0;
+        uint64_t fresh = atomic_load(&c->fresh), changed = 0;
         for (unsigned line = 0; line < 64; line++) {
             unsigned at = line << CODE_LINE_BITS;
-            if (mask & BIT(line) && !guest_equal(c->copy + at, c->hva + at, 1u << CODE_LINE_BITS))
+            if (fresh & BIT(line) && !guest_equal(c->copy + at, c->hva + at, 1u << CODE_LINE_BITS))
                 changed |= BIT(line);
         }
         if (changed)
@@ -163,14 +168,12 @@ void code_page_mark(struct processor *p, struct code_page *c, unsigned offset, u
             memory_poll_others(m, p, POLL_FLUSH_WRITE);
         }
     }
+    uint64_t stale = lines & ~atomic_fetch_or(&c->fresh, lines);
     for (unsigned line = 0; line < 64; line++) {
-        if (lines & ~before & BIT(line))
+        if (stale & BIT(line))
             guest_copy(c->copy + (line << CODE_LINE_BITS), c->hva + (line << CODE_LINE_BITS),
                        1u << CODE_LINE_BITS);
     }
-    /* A hot page keeps its mask over a drop: its lines may be stale. */
-    if (before & lines && c->heat >= HEAT_HOT)
-        guest_copy(c->copy, c->hva, PAGE_BYTES);
     pthread_mutex_unlock(&c->lock);
 }
 

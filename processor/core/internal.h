@@ -109,6 +109,8 @@ struct code_page {
     pthread_mutex_t lock;        /* guards copy, and changes of the rest */
     _Atomic uint32_t generation; /* blocks decoded under another generation are dead */
     _Atomic uint64_t mask;       /* lines that hold decoded code; non-zero: write tags must fail */
+    /* Lines of mask that copy holds and live blocks may be decoded from: none after a drop. */
+    _Atomic uint64_t fresh;
     _Atomic bool settled;     /* no processor can still hold a write tag; copy was compared since */
     uint64_t epoch;           /* of memory, when the write tags were asked to be dropped */
     uint32_t heat;            /* writes that hit decoded code, lately */

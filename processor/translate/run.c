@@ -375,6 +375,10 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
         return run_handler(p, s);
     }
     enum processor_miss kind = count_kind(p, linear, s->write);
+    if (kind == MISS_WRITE_TAG && count_refused(p, linear) == MISS_CODE_PAGE) {
+        misses[MISS_CODE_PAGE]++; /* the handler walks the page tables itself */
+        return run_handler(p, s);
+    }
     uint64_t count = p->icount;
     p->insn = s->insn;
     p->icount = count + s->index; /* a fault leaves from here */

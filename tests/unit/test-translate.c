@@ -535,6 +535,30 @@ static void test_gs_limit(void)
     guest_free(g);
 }
 
+/* A page that keeps being modified: two functions in lines of their own, one of them written twice
+ * between its runs, the other only every fourth time; both are read as they were last written. */
+GUEST_CODE(64, code_hot,
+           "xor %edi, %edi\n mov $0xa000, %ebx\n mov $400, %ecx\n"
+           "movb $0xb8, (%rbx)\n movb $0xc3, 5(%rbx)\n"           /* mov eax, ...; ret */
+           "movb $0xb8, 0x400(%rbx)\n movb $0xc3, 0x405(%rbx)\n"
+           "1: movl $-1, 1(%rbx)\n mov %ecx, 1(%rbx)\n"
+           "test $3, %cl\n jnz 2f\n mov %ecx, 0x401(%rbx)\n"
+           "2: call *%rbx\n cmp %ecx, %eax\n jne 3f\n"
+           "lea 0x400(%rbx), %rdx\n call *%rdx\n lea 3(%rcx), %edx\n and $-4, %edx\n"
+           "cmp %edx, %eax\n jne 3f\n inc %edi\n"
+           "loop 1b\n 3: hlt");
+static void test_hot_page(void)
+{
+    for (unsigned threshold = 0; threshold < 3; threshold++) {
+        struct guest *g = GUEST(64, code_hot);
+        if (threshold)
+            translated(g, threshold, false);
+        guest_halts(g);
+        g_assert_cmpuint(g->p->gpr[REG_RDI], ==, 400);
+        guest_free(g);
+    }
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -573,6 +597,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/full", test_full);
     g_test_add_func("/translate/fault-in-block", test_fault_in_block);
     g_test_add_func("/translate/crossing", test_crossing);
+    g_test_add_func("/translate/hot-page", test_hot_page);
     g_test_add_func("/translate/strings", test_strings);
     g_test_add_func("/translate/x87", test_x87);
     g_test_add_func("/translate/32", test_32);
