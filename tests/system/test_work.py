@@ -134,7 +134,7 @@ def test_sqlite(worker):
 def test_postgresql(worker):
     rows = "SELECT n, n*n%9973, 's' || lpad((n%977)::text, 3, '0') FROM generate_series(1, 20000) n"
     put(worker, "/tmp/p.sql", SQL.format(begin="BEGIN", rows=rows, end="COMMIT").replace("; ", ";\n"))
-    worker.run("pg_ctlcluster 15 main start || pg_ctlcluster 15 main status", JOB_SECONDS)
+    worker.run("cd /; pg_ctlcluster 15 main start || pg_ctlcluster 15 main status", JOB_SECONDS)
     assert worker.run("su postgres -c 'psql -q -At -v ON_ERROR_STOP=1 -f /tmp/p.sql postgres'",
                       JOB_SECONDS) == sql_answer()
     # pgbench checks nothing itself: its history must add up to its balances.
