@@ -179,12 +179,17 @@ void code_page_mark(struct processor *p, struct code_page *c, unsigned offset, u
 
 bool code_page_settle(struct processor *p, struct code_page *c)
 {
-    if (!all_acknowledged(p->memory, p, c->epoch))
+    pthread_mutex_lock(&c->lock);
+    uint64_t epoch = c->epoch;
+    pthread_mutex_unlock(&c->lock);
+    if (!all_acknowledged(p->memory, p, epoch))
         return false;
     code_compare(p->memory, c->hva);
+    /* Dropped and marked anew in the meantime, it waits for other answers. */
     pthread_mutex_lock(&c->lock);
-    if (atomic_load(&c->mask))
+    if (atomic_load(&c->mask) && c->epoch == epoch)
         atomic_store(&c->settled, true);
+    bool settled = atomic_load(&c->settled);
     pthread_mutex_unlock(&c->lock);
-    return true;
+    return settled;
 }
