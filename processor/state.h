@@ -186,7 +186,8 @@ struct processor_msrs {
     uint64_t tsc_aux, pat, debugctl;
 };
 
-#define TLB_ENTRIES  256
+#define TLB_ENTRIES  1024
+#define TLB_RECENT   32
 #define JUMP_ENTRIES 4096
 #define TLB_SETS     8
 #define TLB_FILTER   256 /* bits of the TLB's filters of addresses */
@@ -212,11 +213,21 @@ struct jump_entry {
                             no code finds that of another mode */
     const uint8_t *code; /* the block's translation, or the way out to the run loop */
 };
+/* A copy of what an entry's tag and host address were, for one manner of making addresses:
+ * translated code looks here first.  Invalidations take it along.  One that is empty has a tag that
+ * no canonical address matches, and leads to the sink. */
+struct tlb_recent {
+    uint64_t tag, host;
+};
+#define TLB_RECENT_EMPTY (0x5ac3ull << 48)
 struct tlb {
+    struct tlb_recent recent[TLB_RECENT][2]; /* [1] to write */
     struct tlb_entry entry[TLB_ENTRIES];
     uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
     struct jump_entry jump[JUMP_ENTRIES];
     struct code_block *jump_block[JUMP_ENTRIES]; /* of the same index; NULL: empty */
+    bool recent_used; /* one was filled since they were last emptied */
+    int32_t patience; /* misses of recent entries until the translator is told */
     bool filled; /* something was inserted since it was last emptied */
     /* What a CR3 load has to drop: a bit for each entry that is filled and not global, and the jump
      * entries made for such pages; more of them than JUMPS_LOCAL: all. */
@@ -225,6 +236,7 @@ struct tlb {
     unsigned jumps_local;
     /* Where jump entries may be: filters of pages and of their large pages, for invalidations. */
     uint64_t jump_pages[TLB_FILTER / 64], jump_regions[TLB_FILTER / 64];
+    uint8_t sink[PAGE_BYTES + 64]; /* guest memory to nobody */
 };
 struct tlb_set {
     uint64_t key;  /* PCID, or TLB_KEY_NONE */

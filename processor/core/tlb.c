@@ -19,6 +19,53 @@ void jumps_empty(struct tlb *t, unsigned first, unsigned count)
     }
 }
 
+/* ---------------------------------------------------------------- recent entries */
+
+/* They outlive their entries when those are replaced, but whatever invalidates must take them
+ * along: the whole context's, those of a linear page, or those that lead to a host page. */
+
+static void recent_clear(struct tlb *t, struct tlb_recent *r)
+{
+    *r = (struct tlb_recent){TLB_RECENT_EMPTY, (uintptr_t)t->sink};
+}
+
+static void recent_empty(struct tlb *t)
+{
+    if (!t->recent_used)
+        return;
+    for (unsigned n = 0; n < TLB_RECENT; n++) {
+        recent_clear(t, &t->recent[n][0]);
+        recent_clear(t, &t->recent[n][1]);
+    }
+    t->recent_used = false;
+    t->patience = 0;
+}
+
+static void recent_drop(struct tlb *t, uint64_t linear)
+{
+    if (!t->recent_used)
+        return;
+    for (unsigned n = 0; n < TLB_RECENT; n++) {
+        for (unsigned write = 0; write < 2; write++) {
+            if ((t->recent[n][write].tag ^ linear) >> PAGE_BITS == 0)
+                recent_clear(t, &t->recent[n][write]);
+        }
+    }
+}
+
+/* PAGE is NULL: all pages. */
+static void recent_drop_writes(struct tlb *t, const uint8_t *page)
+{
+    if (!t->recent_used)
+        return;
+    for (unsigned n = 0; n < TLB_RECENT; n++) {
+        if (!page || t->recent[n][1].host == (uintptr_t)page)
+            recent_clear(t, &t->recent[n][1]);
+    }
+}
+
+/* ---------------------------------------------------------------- entries */
+
 static void entry_drop(struct tlb *t, unsigned index)
 {
     struct tlb_entry *e = &t->entry[index];
@@ -114,6 +161,7 @@ static void jumps_drop(struct tlb *t, uint64_t linear, unsigned bits)
 
 static void tlb_empty(struct tlb *t)
 {
+    recent_empty(t);
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         entry_drop(t, i);
     memset(t->local, 0, sizeof(t->local));
@@ -134,6 +182,7 @@ static void set_drop_non_global(struct tlb_set *s)
 {
     for (unsigned c = 0; c < TLB_CLASSES; c++) {
         struct tlb *t = &s->class[c];
+        recent_empty(t);
         for (unsigned w = 0; w < ARRAY_SIZE(t->local); w++) {
             for (uint64_t left = t->local[w]; left; left &= left - 1)
                 entry_drop(t, 64 * w + (unsigned)__builtin_ctzll(left));
@@ -151,8 +200,10 @@ void tlb_allocate(struct processor *p)
     if (!sets)
         return;
     for (unsigned i = 0; i < TLB_SETS; i++) {
-        for (unsigned c = 0; c < TLB_CLASSES; c++)
+        for (unsigned c = 0; c < TLB_CLASSES; c++) {
+            sets[i].class[c].recent_used = true;
             tlb_empty(&sets[i].class[c]);
+        }
         sets[i].key = TLB_KEY_NONE;
         sets[i].used = 0;
         memset(sets[i].large, 0, sizeof(sets[i].large));
@@ -185,7 +236,8 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     uint8_t *hva = slot->info.hva + ((t->gpa & ~PAGE_OFFSET_MASK) - slot->info.gpa);
     struct tlb_entry *e = &tlb->entry[index];
     uint64_t dead = dead_tag(index);
-    bool same = (e->read == page || e->fetch == page || e->write == page) && e->host == (uint64_t)(uintptr_t)hva;
+    bool same = (e->read == page || e->fetch == page || e->write == page) &&
+                e->host == (uint64_t)(uintptr_t)hva;
     bool data = tlb != &p->tlb_set->class[TLB_SLOW];
 
     uint64_t fetch = same ? e->fetch : dead;
@@ -230,6 +282,7 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
             struct tlb *t = &p->tlb_sets[s].class[c];
             if (!t->filled)
                 continue;
+            recent_drop_writes(t, page);
             for (unsigned i = 0; i < TLB_ENTRIES; i++) {
                 struct tlb_entry *e = &t->entry[i];
                 if (!page || e->host == (uintptr_t)page)
@@ -306,11 +359,13 @@ static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
             continue;
         if (globals || !(t->flags[index] & TLB_FLAG_GLOBAL))
             entry_drop(t, index);
+        recent_drop(t, linear);
         jumps_drop(t, linear, PAGE_BITS);
         for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
             unsigned bits = large_bits[n];
             if (!filter_has(s->large[n], linear, bits))
                 continue;
+            recent_empty(t);
             fragments_drop(t, linear, bits, globals);
             jumps_drop(t, linear, bits);
         }

@@ -122,6 +122,21 @@ void emit_truncate(struct emitter *e, enum host_register r)
                    .opcode = 0x8b, .has_modrm = true, .reg = (uint8_t)r, .rm = (uint8_t)r});
 }
 
+void emit_push_pop(struct emitter *e, enum host_register from, int32_t from_disp,
+                   enum host_register to, int32_t to_disp)
+{
+    emit_op(e, &(struct host_op){.opcode = 0xff,
+                                 .has_modrm = true,
+                                 .reg = 6,
+                                 .memory = true,
+                                 .rm = (uint8_t)from,
+                                 .disp = from_disp});
+    emit_op(
+        e,
+        &(struct host_op){
+            .opcode = 0x8f, .has_modrm = true, .memory = true, .rm = (uint8_t)to, .disp = to_disp});
+}
+
 void emit_constant(struct emitter *e, enum host_register to, uint64_t value)
 {
     if (value == (uint32_t)value) {

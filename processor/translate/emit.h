@@ -64,6 +64,9 @@ void emit_load(struct emitter *e, enum host_register to, enum host_register base
 void emit_store(struct emitter *e, enum host_register base, int32_t disp, enum host_register from);
 /* MOV r32, r32: clears bits 63:32. */
 void emit_truncate(struct emitter *e, enum host_register r);
+/* PUSH [from + from_disp], POP [to + to_disp]: a move without a register. */
+void emit_push_pop(struct emitter *e, enum host_register from, int32_t from_disp,
+                   enum host_register to, int32_t to_disp);
 /* The shortest move of a constant; flags stay. */
 void emit_constant(struct emitter *e, enum host_register to, uint64_t value);
 /* LEA to, [base + disp]. */
@@ -81,7 +84,7 @@ void emit_alu_load(struct emitter *e, unsigned n, enum host_register r, enum hos
 /* JMP rel32, or Jcc rel32 for condition CC; returns where the distance stands, for emit_patch. */
 uint8_t *emit_jump(struct emitter *e, const uint8_t *target);
 uint8_t *emit_jump_if(struct emitter *e, unsigned cc, const uint8_t *target);
-enum { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_A };
+enum { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_A, CC_S };
 /* Makes the jump whose distance stands at AT lead to TARGET. */
 void emit_patch(uint8_t *at, const uint8_t *target);
 

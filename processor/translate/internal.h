@@ -71,11 +71,14 @@ struct translate_site {
     const struct insn *insn;
     const uint8_t *resume; /* host: behind the TLB check, with the host address in T0 */
     const uint8_t *next;   /* host: behind the instruction, with flags in the frame */
+    uint8_t *check;        /* of an access: the comparison with the recent entry (writable) */
     uint8_t *jump;         /* the distance of a jump that may be made direct (writable) */
     const struct code_block *block;
     uint16_t target; /* page offset that it jumps to */
     uint16_t live;   /* flags that count: before the instruction, or at the target */
     uint16_t index;  /* instructions of the block before this one */
+    uint16_t recent; /* distance of the check's recent entry in struct tlb */
+    uint8_t weary;   /* times it was found missing its recent entry, with many misses about */
     uint8_t size;    /* of the access; the level that a vector instruction needs */
     bool write;
     bool ends;     /* the run loop goes on after the instruction */
@@ -85,6 +88,8 @@ struct translate_site {
 
 /* Light calls: see light.h. */
 enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_COUNT };
+/* Sizes of accesses whose checks use recent entries: 1 << 0 to 1 << 5 bytes. */
+#define CHECK_SIZES 6
 
 struct translator {
     uint8_t *writable, *executable; /* two mappings of the same memory */
@@ -97,9 +102,11 @@ struct translator {
     uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
     uint8_t *light[LIGHT_COUNT]; /* thunks of light calls */
     uint8_t *far; /* goes on at the linear address in T0, flags in the frame */
+    uint8_t *recent[2][CHECK_SIZES]; /* by write and size: see lower_check_thunk */
     const uint8_t *cold;
     unsigned threshold;
     bool check;
+    uint64_t patient; /* icount when patience was last lost */
     bool full;        /* the caches have to be emptied before anything else is translated */
     uint32_t pending; /* a link site that led here, plus 1; 0: none */
     struct checker *checker;
@@ -146,7 +153,7 @@ void checker_live(struct checker *c, uint32_t live);
 /* ---------------------------------------------------------------- lowering */
 
 enum late_kind {
-    LATE_SLOW,   /* a TLB miss: put the address back, then the slow thunk */
+    LATE_CHECK,  /* a check missed */
     LATE_CALL,   /* run the instruction by its handler */
     LATE_RESUME, /* where sites FIRST.. go on after it: load flags */
     LATE_CHAIN,  /* a taken forward branch inside the page */
@@ -182,6 +189,9 @@ struct lowering {
     unsigned vector;      /* the level that is known to be loaded */
     bool x87;             /* likewise x87 registers */
     bool shadow;          /* the last instruction was STI: see lower_end_shadow */
+    unsigned recent;      /* the recent entry for the address in T0 */
+    bool t1_known;        /* T1 is FRAME_TLB between instructions */
+    bool t1_tlb;          /* and now */
     uint8_t *start;       /* entry from the run loop, flags in the frame */
     uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
     struct late late[LATE_MAX];
@@ -238,6 +248,21 @@ void lower_push_slot(struct lowering *l);
 /* From the linear address in T0 to the host address of SIZE bytes.  T1 and flags are lost.  Nothing
  * of the instruction may have become visible before its last check. */
 void lower_check(struct lowering *l, unsigned size, bool write);
+/* Chooses the recent entry for an address that lower_linear did not make: the stack's for what uses
+ * the stack. */
+void lower_choose_recent(struct lowering *l);
+/* Emits what follows when the check of site SITE missed its recent entry. */
+void lower_check_missed(struct lowering *l, uint32_t site);
+/* Emits the thunk that looks in the TLB proper when a check has missed its recent entry. */
+uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsigned size,
+                           bool write);
+/* S's check has missed its recent entry, as have many before: makes S look in the TLB at once if it
+ * misses most of the time. */
+void lower_check_weary(struct processor *p, struct translate_site *s);
+
+/* T1 holds FRAME_TLB after the instruction: it was so after its last check, or, if it has none,
+ * before it.  For lowerings in keeps_t1's list. */
+void lower_keep_t1(struct lowering *l);
 
 /* Sees to it that x87 registers are loaded; flags are kept. */
 void lower_need_x87(struct lowering *l);

@@ -193,6 +193,8 @@ bool lower_copy(struct lowering *l)
         emit_store(e, HOST_RSP, lower_home(rm.guest), (enum host_register)rm.host);
     if (v.homeless && v.written)
         emit_store(e, HOST_RSP, lower_home(v.guest), (enum host_register)v.host);
+    if ((memory || l->t1_tlb) && !reg.homeless && !v.homeless && !(rm.homeless && rm.host == T1))
+        lower_keep_t1(l);
     return true;
 }
 
@@ -250,6 +252,8 @@ bool lower_lea(struct lowering *l)
         emit_op(&l->e, &(struct host_op){.opcode = 0x8b, .has_modrm = true, .reg = to, .rm = to});
     if (host < 0)
         emit_store(&l->e, HOST_RSP, lower_home(i->reg), to);
+    else if (l->t1_tlb)
+        lower_keep_t1(l);
     return true;
 }
 

@@ -101,6 +101,8 @@ bool lower_push(struct lowering *l)
     move_stack(l, -(int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
+    if (constant || (i->mod3 && lower_register(i->rm) >= 0))
+        lower_keep_t1(l);
     return true;
 }
 
@@ -121,6 +123,8 @@ bool lower_pop(struct lowering *l)
         move_stack(l, (int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
+    if (host >= 0)
+        lower_keep_t1(l);
     return true;
 }
 
@@ -285,11 +289,15 @@ bool lower_jump_conditional(struct lowering *l)
         lower_go(l, l->n + 1, target);
         emit_patch(over, e->at);
         l->flags = flags;
+        if (l->t1_tlb)
+            lower_keep_t1(l);
         return true;
     }
     struct late *late = &l->late[l->lates];
     lower_late(l, lower_in_page(target) ? LATE_CHAIN : LATE_FAR, emit_jump_if(e, cc, NULL), 0);
     late->target = target;
+    if (l->t1_tlb)
+        lower_keep_t1(l);
     return true;
 }
 

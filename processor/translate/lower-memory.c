@@ -4,6 +4,17 @@
 
 #include "processor/decode/decode.h"
 
+/* Distances in struct tlb. */
+enum {
+    ENTRY_READ = offsetof(struct tlb, entry) + offsetof(struct tlb_entry, read),
+    ENTRY_WRITE = offsetof(struct tlb, entry) + offsetof(struct tlb_entry, write),
+    ENTRY_HOST = offsetof(struct tlb, entry) + offsetof(struct tlb_entry, host),
+};
+static int32_t entry_tag(bool write)
+{
+    return write ? ENTRY_WRITE : ENTRY_READ;
+}
+
 int lower_register(unsigned r)
 {
     static const int8_t map[16] = {
@@ -62,11 +73,29 @@ bool lower_effective(struct lowering *l, enum host_register to)
     } else {
         unsigned base = i->base == REG_NONE ? NO_BASE : bring(l, i->base, T0);
         enum host_register index = bring(l, i->index, T1);
+        if (index == T1)
+            l->t1_tlb = false;
         emit_lea_index(e, to, base, index, i->scale, disp);
     }
     if (i->addrsize == 4)
         emit_truncate(e, to);
     return true;
+}
+
+/* Which recent entry serves the operand: the same for the same registers and page of displacements,
+ * that is, for operands that tend to lie in one page.  0 is the stack's. */
+static unsigned recent_of(const struct insn *i)
+{
+    if (i->base == REG_RSP && i->index == REG_NONE)
+        return 0;
+    uint32_t page = (uint32_t)((i->disp + (i->base == REG_CODE ? i->offset : 0)) >> PAGE_BITS);
+    uint32_t key = (uint32_t)i->base * 37 + (uint32_t)i->index * 11 + page * 5;
+    return 1 + key % (TLB_RECENT - 1);
+}
+
+void lower_choose_recent(struct lowering *l)
+{
+    l->recent = l->i->attr->traits & TRAIT_STACK ? 0 : recent_of(l->i);
 }
 
 /* FS and GS of 32-bit code: what is not a segment of 4 GiB, and an access across its end, is left
@@ -105,6 +134,7 @@ void lower_add_base(struct lowering *l)
         emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
         emit_alu_load(&l->e, ALU_ADD, T0, T1,
                       (int32_t)(offsetof(struct processor, flat_base) + 8u * i->seg));
+        l->t1_tlb = false;
         if (lower_is_32(l))
             emit_truncate(&l->e, T0);
     }
@@ -115,29 +145,150 @@ bool lower_linear(struct lowering *l)
     if (!lower_effective(l, T0))
         return false;
     lower_add_base(l);
+    l->recent = recent_of(l->i);
     return true;
 }
 
-void lower_check(struct lowering *l, unsigned size, bool write)
+/* ---------------------------------------------------------------- the check */
+
+/* From the linear address in T0 to the page offset in T0 and the TLB's entry in T1, looked up in
+ * the TLB proper; ja follows for a miss.  FRAME is the frame's distance from RSP. */
+static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool write)
 {
-    _Static_assert(sizeof(struct tlb_entry) == 32 && TLB_ENTRIES == 256, "the index is made here");
-    _Static_assert(offsetof(struct tlb, entry) == 0, "the table is the TLB");
-    struct emitter *e = &l->e;
-    int32_t tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
-    uint32_t site = lower_site(l);
-    struct translate_site *s = &l->t->sites[site];
+    _Static_assert(sizeof(struct tlb_entry) == 32, "the index is made here");
     emit_move(e, T1, T0);
-    EMIT(e, 0x49, 0xc1, 0xeb, 7);                      /* shr T1, 7 */
-    EMIT(e, 0x41, 0x81, 0xe3, 0xe0, 0x1f, 0x00, 0x00); /* and T1d, 255 << 5 */
-    emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_TLB));
-    emit_alu_load(e, ALU_XOR, T0, T1, tag);
+    EMIT(e, 0x49, 0xc1, 0xeb, 7); /* shr T1, 7 */
+    EMIT(e, 0x41, 0x81, 0xe3);    /* and T1d, (TLB_ENTRIES - 1) << 5 */
+    EMIT(e, (TLB_ENTRIES - 1) << 5 & 0xff, (TLB_ENTRIES - 1) >> 3 & 0xff,
+         (TLB_ENTRIES - 1) >> 11 & 0xff, 0);
+    emit_alu_load(e, ALU_ADD, T1, HOST_RSP, frame + FRAME(FRAME_TLB));
+    emit_alu_load(e, ALU_XOR, T0, T1, entry_tag(write));
     /* What is left is the page offset: one comparison finds a miss and a page crossed. */
     emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - size));
-    lower_late(l, LATE_SLOW, emit_jump_if(e, CC_A, NULL), site);
-    emit_alu_load(e, ALU_ADD, T0, T1, offsetof(struct tlb_entry, host));
-    s->resume = translator_executable(l->t, e->at);
+}
+
+/* Every so many misses of recent entries, one is looked at: if they came within so many
+ * instructions, and its site is met so often, it is made to look in the TLB proper at once. */
+enum { PATIENCE = 256, DENSE = 16 * PATIENCE, WEARY = 2 };
+
+/* The data behind a stub's call of its thunk and the jump back. */
+enum { STUB_SITE = 5, STUB_RECENT = 9 };
+
+void lower_check(struct lowering *l, unsigned size, bool write)
+{
+    struct emitter *e = &l->e;
+    uint32_t site = lower_site(l);
+    struct translate_site *s = &l->t->sites[site];
     s->size = (uint8_t)size;
     s->write = write;
+    if (size > 1u << (CHECK_SIZES - 1) || size & (size - 1)) {
+        look_in_tlb(e, 0, size, write);
+        lower_late(l, LATE_CHECK, emit_jump_if(e, CC_A, NULL), site);
+        emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
+    } else {
+        s->recent = (uint16_t)(offsetof(struct tlb, recent) +
+                               sizeof(struct tlb_recent) * (2 * l->recent + write));
+        if (!l->t1_tlb)
+            emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
+        s->check = e->at;
+        emit_alu_load(e, ALU_XOR, T0, T1, s->recent);
+        emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - size));
+        lower_late(l, LATE_CHECK, emit_jump_if(e, CC_A, NULL), site);
+        emit_alu_load(e, ALU_ADD, T0, T1, s->recent + (int32_t)offsetof(struct tlb_recent, host));
+    }
+    s->resume = translator_executable(l->t, e->at);
+    l->t1_tlb = false;
+    lower_choose_recent(l);
+}
+
+void lower_check_missed(struct lowering *l, uint32_t site)
+{
+    struct emitter *e = &l->e;
+    const struct translate_site *s = &l->t->sites[site];
+    if (!s->check) {
+        emit_alu_load(e, ALU_XOR, T0, T1, entry_tag(s->write));
+        lower_thunk(l, l->t->slow, site);
+        return;
+    }
+    emit_alu_load(e, ALU_XOR, T0, T1, s->recent);
+    emit_byte(e, 0xe8); /* call */
+    e->at += 4;
+    emit_patch(e->at - 4, l->t->recent[s->write][__builtin_ctz(s->size)]);
+    emit_jump(e, l->t->writable + (s->resume - l->t->executable));
+    uint32_t data[] = {site, s->recent};
+    emit_bytes(e, (const uint8_t *)data, sizeof(data));
+}
+
+uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsigned size, bool write)
+{
+    enum { ABOVE = 8 }; /* the frame is above the return address */
+    uint8_t *start = e->at;
+    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), T0);
+    emit_op(e, &(struct host_op){.opcode = 0x83, /* sub dword [T1 + patience], 1; js */
+                                 .has_modrm = true,
+                                 .reg = ALU_SUB,
+                                 .memory = true,
+                                 .rm = T1,
+                                 .disp = offsetof(struct tlb, patience),
+                                 .immediates = 1,
+                                 .immediate = 1});
+    uint8_t *weary = emit_jump_if(e, CC_S, NULL);
+    look_in_tlb(e, ABOVE, size, write);
+    uint8_t *miss = emit_jump_if(e, CC_A, NULL);
+    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), T0);
+    emit_load(e, T0, HOST_RSP, 0);
+    EMIT(e, 0x8b, 0x6d, STUB_RECENT); /* mov T0d, [T0 + STUB_RECENT] */
+    emit_alu_load(e, ALU_ADD, T0, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    emit_push_pop(e, T1, entry_tag(write), T0, offsetof(struct tlb_recent, tag));
+    emit_push_pop(e, T1, ENTRY_HOST, T0, offsetof(struct tlb_recent, host));
+    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
+    emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    emit_op(e, &(struct host_op){.opcode = 0xc6, /* mov byte [T1 + recent_used], 1 */
+                                 .has_modrm = true,
+                                 .memory = true,
+                                 .rm = T1,
+                                 .disp = offsetof(struct tlb, recent_used),
+                                 .immediates = 1,
+                                 .immediate = 1});
+    emit_byte(e, 0xc3); /* ret */
+
+    emit_patch(weary, e->at);
+    emit_patch(miss, e->at);
+    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
+    EMIT(e, 0x41, 0x5b);                  /* pop T1 */
+    EMIT(e, 0x45, 0x8b, 0x5b, STUB_SITE); /* mov T1d, [T1 + STUB_SITE] */
+    emit_jump(e, t->slow);
+    return start;
+}
+
+void lower_check_weary(struct processor *p, struct translate_site *s)
+{
+    enum { ROOM = 128 };
+    struct translator *t = p->translator;
+    uint32_t site = (uint32_t)(s - t->sites);
+    bool dense = p->icount - t->patient < DENSE;
+    p->tlb->patience = PATIENCE;
+    t->patient = p->icount;
+    if (!dense || ++s->weary < WEARY || t->used + ROOM > t->counts.capacity)
+        return;
+    struct emitter e = {.at = t->writable + t->used};
+    emit_jump(&(struct emitter){.at = s->check}, e.at);
+    look_in_tlb(&e, 0, s->size, s->write);
+    uint8_t *miss = emit_jump_if(&e, CC_A, NULL);
+    emit_alu_load(&e, ALU_ADD, T0, T1, ENTRY_HOST);
+    emit_load(&e, T1, HOST_RSP, FRAME(FRAME_TLB));
+    emit_jump(&e, t->writable + (s->resume - t->executable));
+    emit_patch(miss, e.at);
+    emit_alu_load(&e, ALU_XOR, T0, T1, entry_tag(s->write));
+    emit_constant(&e, T1, site);
+    emit_jump(&e, t->slow);
+    t->used = ALIGN_UP((size_t)(e.at - t->writable), 16);
+}
+
+void lower_keep_t1(struct lowering *l)
+{
+    l->t1_known = true;
 }
 
 /* ---------------------------------------------------------------- flags */
@@ -146,6 +297,7 @@ void lower_save_flags(struct lowering *l)
 {
     struct emitter *e = &l->e;
     if (l->flags == FLAGS_IN_EFLAGS) {
+        l->t1_tlb = false;
         emit_move(e, T1, HOST_RAX);
         EMIT(e, 0x9f, 0x0f, 0x90, 0xc0); /* lahf; seto al */
         emit_store(e, HOST_RSP, FRAME(FRAME_FLAGS), HOST_RAX);

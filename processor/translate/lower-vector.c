@@ -199,6 +199,8 @@ static bool lower_native(struct lowering *l)
         emit_store(e, HOST_RSP, lower_home(i->reg), T1);
     if (rm < 0 && f.rm->access & ACCESS_WRITE)
         emit_store(e, HOST_RSP, lower_home(i->rm), T0);
+    if (f.memory >= 0 && reg >= 0)
+        lower_keep_t1(l);
     return true;
 }
 
@@ -213,6 +215,7 @@ bool lower_vector(struct lowering *l)
     case OP_X87:
     case OP_FWAIT:
     case OP_EMMS:
+        l->t1_tlb = false; /* T1 is used before the check */
         return lower_x87(l);
     case OP_VZEROUPPER:
     case OP_VZEROALL:

@@ -291,11 +291,8 @@ static void emit_late(struct lowering *l, const struct late *late)
     tracer_part(l, TRANSLATION_LATE);
     l->flags = late->flags;
     switch (late->kind) {
-    case LATE_SLOW:
-        emit_alu_load(e, ALU_XOR, T0, T1,
-                      s->write ? offsetof(struct tlb_entry, write)
-                               : offsetof(struct tlb_entry, read));
-        lower_thunk(l, l->t->slow, late->site);
+    case LATE_CHECK:
+        lower_check_missed(l, late->site);
         break;
     case LATE_CALL:
         lower_thunk(l, l->t->call, late->site);
@@ -391,6 +388,14 @@ static void lower_handler(struct lowering *l)
         return;
     l->t->sites[site].next = translator_executable(l->t, l->e.at);
     l->flags = FLAGS_IN_FRAME;
+    l->t1_known = true; /* thunks see to it */
+}
+
+/* Lowerings that know of T1: see lower_keep_t1. */
+static bool keeps_t1(lower_fn *lower)
+{
+    return lower == lower_copy || lower == lower_vector || lower == lower_push ||
+           lower == lower_pop || lower == lower_lea || lower == lower_jump_conditional;
 }
 
 static void lower_insn(struct lowering *l)
@@ -405,6 +410,10 @@ static void lower_insn(struct lowering *l)
     lower_fn *lower = lowering_of(l, l->i);
     if (lower && !insn_has_memory(l->i))
         lower_load_flags(l);
+    /* T1 is what it was only where the lowering says so. */
+    l->t1_tlb = l->t1_known && keeps_t1(lower);
+    l->t1_known = false;
+    lower_choose_recent(l);
     if (!lower || !lower(l)) {
         l->vector = vector;
         l->x87 = x87;

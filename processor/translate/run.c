@@ -210,6 +210,7 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
         emit_store(e, HOST_RSP, FRAME(also), HOST_RDX);
     emit_load_state(e);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB)); /* as after a check */
     EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_SITE));
     return start;
 }
@@ -361,15 +362,34 @@ static struct onward load_x87(struct processor *p, uint64_t site, uint64_t t0)
     return interpret_from(p, s);
 }
 
+/* Copies the TLB's entry for LINEAR, if there is one, to the recent entry of site S. */
+static bool remember(struct processor *p, const struct translate_site *s, uint64_t linear)
+{
+    const struct tlb_entry *e = tlb_entry(p, linear);
+    uint64_t tag = s->write ? e->write : e->read;
+    if (!s->check || (linear ^ tag) > PAGE_BYTES - s->size)
+        return false;
+    *(struct tlb_recent *)((uint8_t *)p->tlb + s->recent) = (struct tlb_recent){tag, e->host};
+    p->tlb->recent_used = true;
+    return true;
+}
+
 /* A TLB miss at LINEAR: fills the TLB and finds the host address where the access is as plain as
  * the inline check supposes; leaves all others to the handler. */
 static struct onward slow_access(struct processor *p, uint64_t site, uint64_t linear)
 {
-    const struct translate_site *s = &p->translator->sites[site];
+    struct translate_site *s = &p->translator->sites[site];
     uint64_t inside = linear & PAGE_OFFSET_MASK, size = PAGE_BYTES - inside;
     uint64_t *misses = p->translator->counts.misses;
-    p->translator->counts.slow++;
     x87_note_last(p, s);
+    if (p->tlb->patience < 0) {
+        lower_check_weary(p, s);
+        if (remember(p, s, linear)) {
+            const struct tlb_entry *e = tlb_entry(p, linear);
+            return (struct onward){s->resume, e->host + inside};
+        }
+    }
+    p->translator->counts.slow++;
     if (size < s->size) {
         misses[MISS_CROSSING]++;
         return run_handler(p, s);
@@ -392,6 +412,7 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
         return run_handler(p, s);
     }
     misses[kind]++;
+    remember(p, s, linear);
     if (p->translator->check)
         checker_access(p, s, host);
     return (struct onward){s->resume, (uint64_t)(uintptr_t)host};
@@ -445,6 +466,9 @@ static void make_thunks(struct translator *t)
     t->x87 = emit_call_thunk(&e, (uintptr_t)load_x87, leave_code, FRAME_X87, FRAME_X87);
     t->exit = emit_exit(&e, leave_code);
     lower_far_thunk(t, &e);
+    for (unsigned n = 0; n < 2 * CHECK_SIZES; n++)
+        t->recent[n / CHECK_SIZES][n % CHECK_SIZES] =
+            lower_check_thunk(&e, t, 1u << n % CHECK_SIZES, n / CHECK_SIZES);
     t->cold = translator_executable(t, t->exit);
     static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret};
     for (unsigned n = 0; n < LIGHT_COUNT; n++)

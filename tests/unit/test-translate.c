@@ -559,6 +559,129 @@ static void test_hot_page(void)
     }
 }
 
+/* ---------------------------------------------------------------- translations that change */
+
+/* The first 2 MiB in 4 KiB pages, for the supervisor; PAGE is for users as well, and leads to
+ * FRAME. */
+enum { PAGE_TABLE = 0x100000, PAGE = 0xb, FRAME = 0xa, OTHER_FRAME = 0xc };
+static struct guest *small_pages(struct guest *g)
+{
+    for (unsigned n = 0; n < 512; n++)
+        guest_write(g, PAGE_TABLE + 8 * n, n << PAGE_BITS | 3, 8);
+    guest_write(g, PAGE_TABLE + 8 * PAGE, FRAME << PAGE_BITS | 7, 8);
+    guest_write(g, PAGE_TABLES + 0x2000, PAGE_TABLE | 7, 8);
+    guest_write(g, FRAME << PAGE_BITS, 1, 8);
+    guest_write(g, OTHER_FRAME << PAGE_BITS, 1000, 8);
+    g->p->gpr[REG_RAX] = 0;
+    g->p->gpr[REG_RBX] = PAGE << PAGE_BITS;
+    g->p->gpr[REG_RDX] = PAGE_TABLE + 8 * PAGE;
+    /* A page that shares PAGE's TLB entry. */
+    g->p->gpr[REG_R8] = (PAGE + TLB_ENTRIES) << PAGE_BITS;
+    return translated(g, 1, false);
+}
+
+/* A page is read and written, evicted from the TLB or not, its table entry changed, and what the
+ * guest was told to do about that done. */
+#define REMAPPED(evict, invalidate)                                                                \
+    "mov $200, %ecx\n"                                                                             \
+    "1: mov (%rbx), %rsi\n add %rsi, %rax\n mov %rcx, 8(%rbx)\n" evict                             \
+    "xorl $0x6000, (%rdx)\n" invalidate "dec %ecx\n jnz 1b\n hlt"
+#define EVICT  "mov (%r8), %rsi\n mov %rsi, 8(%r8)\n"
+#define RELOAD "mov %cr3, %rdi\n mov %rdi, %cr3\n"
+GUEST_CODE(64, code_invlpg, REMAPPED("", "invlpg (%rbx)\n"));
+GUEST_CODE(64, code_invlpg_evicted, REMAPPED(EVICT, "invlpg (%rbx)\n"));
+GUEST_CODE(64, code_reload, REMAPPED("", RELOAD));
+GUEST_CODE(64, code_reload_evicted, REMAPPED(EVICT, RELOAD));
+static void check_remapped(struct guest *g)
+{
+    small_pages(g);
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 100 * 1001);
+    g_assert_cmpuint(guest_read(g, (FRAME << PAGE_BITS) + 8, 8), ==, 2);
+    g_assert_cmpuint(guest_read(g, (OTHER_FRAME << PAGE_BITS) + 8, 8), ==, 1);
+    guest_free(g);
+}
+static void test_remapped(void)
+{
+    check_remapped(GUEST(64, code_invlpg));
+    check_remapped(GUEST(64, code_invlpg_evicted));
+    check_remapped(GUEST(64, code_reload));
+    check_remapped(GUEST(64, code_reload_evicted));
+}
+
+/* The same with a flush from outside. */
+GUEST_CODE(64, code_streams,
+           "mov $50, %ecx\n 1: add (%rbx), %rax\n mov %rcx, 8(%rbx)\n dec %ecx\n jnz 1b\n hlt");
+static void test_flushed(void)
+{
+    struct guest *g = small_pages(GUEST(64, code_streams));
+    guest_halts(g);
+    guest_write(g, PAGE_TABLE + 8 * PAGE, OTHER_FRAME << PAGE_BITS | 7, 8);
+    processor_flush_tlb(g->p);
+    g->p->rip = CODE;
+    processor_state_changed(g->p);
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 50 * 1001);
+    g_assert_cmpuint(guest_read(g, (OTHER_FRAME << PAGE_BITS) + 8, 8), ==, 1);
+    guest_free(g);
+}
+
+/* Each round writes the immediate through the register that has written it before, then runs it. */
+GUEST_CODE(
+    64, code_writes_page,
+    "mov $100, %ecx\n mov $1, %edx\n"
+    "1: mov %dl, 2(%rbx)\n mov (%r8), %esi\n call *%rbx\n inc %edx\n dec %ecx\n jnz 1b\n hlt");
+static void test_writes_page(void)
+{
+    struct guest *g = small_pages(GUEST(64, code_writes_page));
+    memcpy(g->ram + (FRAME << PAGE_BITS), "\x83\xc0\x00\xc3", 4); /* add eax, 0; ret */
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 5050);
+    guest_free(g);
+}
+
+/* What one privilege may, the next may not: the access that SMAP forbids without AC ... */
+#define SMAP_ACCESS(last)                                                                          \
+    "mov $100, %ecx\n 1: stac\n mov (%rbx), %rax\n mov %rax, 8(%rbx)\n clac\n dec %ecx\n jnz 1b\n" \
+    "inc %edi\n" last "\n hlt"
+GUEST_CODE(64, code_smap_read, SMAP_ACCESS("mov (%rbx), %rax"));
+GUEST_CODE(64, code_smap_write, SMAP_ACCESS("mov %rax, 8(%rbx)"));
+static void test_smap(void)
+{
+    struct guest *g = GUEST(64, code_smap_read);
+    for (unsigned write = 0; write < 2; write++) {
+        small_pages(g);
+        g->p->cr4 |= CR4_SMAP;
+        processor_state_changed(g->p);
+        guest_faults_with(g, VECTOR_PF, 24, write ? 3 : 1);
+        guest_free(g);
+        g = write ? NULL : GUEST(64, code_smap_write);
+    }
+}
+
+/* ... and a user's to the supervisor's page. */
+static void test_privilege(void)
+{
+    struct guest *g = small_pages(GUEST(64, code_streams));
+    guest_write(g, PAGE_TABLE + 8 * PAGE, FRAME << PAGE_BITS | 3, 8);
+    guest_write(g, PAGE_TABLE + 8 * (CODE >> PAGE_BITS), CODE | 7, 8);
+    guest_halts(g);
+    g->p->rip = CODE;
+    guest_user(g, true);
+    guest_faults_with(g, VECTOR_PF, 5, 5); /* present, user */
+    guest_free(g);
+}
+
+/* An address that is not canonical faults though its lower half is a page that was just read. */
+GUEST_CODE(64, code_wild, "mov (%rbx), %rcx\n mov (%rsi), %rax\n hlt");
+static void test_wild(void)
+{
+    struct guest *g = small_pages(GUEST(64, code_wild));
+    g->p->gpr[REG_RSI] = 0x8000000000000000u | PAGE << PAGE_BITS;
+    guest_faults_with(g, VECTOR_GP, 3, 0);
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -603,6 +726,12 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/32", test_32);
     g_test_add_func("/translate/32-gs-limit", test_gs_limit);
     g_test_add_func("/translate/x87-exceptions", test_x87_exceptions);
+    g_test_add_func("/translate/remapped", test_remapped);
+    g_test_add_func("/translate/flushed", test_flushed);
+    g_test_add_func("/translate/writes-page", test_writes_page);
+    g_test_add_func("/translate/smap", test_smap);
+    g_test_add_func("/translate/privilege", test_privilege);
+    g_test_add_func("/translate/wild", test_wild);
     g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
     g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
     g_test_add_data_func("/translate/kick/indirect", code_spin_indirect, test_kick);
