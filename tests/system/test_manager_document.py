@@ -74,8 +74,8 @@ class Shell:
         else:
             self.process.expect_exact(SHELL_PROMPT)
             output = self.process.before
-        # What is heard of a job that was killed is bash's.
-        output = re.sub(r"(?m)^\[1\].*Killed.*\n", "", clean(output))
+        # What is heard of a job that has ended, at this prompt or the next, is bash's.
+        output = re.sub(r"(?m)^\[1\].*(?:Killed|Done) .*\n", "", clean(output))
         assert re.fullmatch(pattern(expected), output), \
             f"{command}\nprinted\n{output}instead of\n" + "\n".join(expected)
 
