@@ -51,7 +51,8 @@ bool translation_watch(struct machine *m, GError **error)
         return true;
     if (c->translator == TRANSLATOR_OFF || !m->engine->extended) {
         g_set_error(error, MACHINE_ERROR, MACHINE_ERROR_CONFIG,
-                    "%s: nothing would be translated; give --engine software --translator on", flag);
+                    "%s: nothing would be translated; give --engine software --translator on",
+                    flag);
         return false;
     }
     if (c->trace_translation) {

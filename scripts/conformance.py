@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """make conformance: other people's suites on our KVM, and docs/conformance.md, which they fill.
 
-Each suite is run with translated and with interpreted code, and knows how each of its tests must end; the exit status says whether all did.  The document is
-written when everything was run, not by --only.
+Each suite is run with translated and with interpreted code, and knows how each of its tests must end;
+the exit status says whether all did.  The document is written when everything was run, not by --only.
 """
 import argparse
 import dataclasses

@@ -262,8 +262,8 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
         unsigned n = large_filter(t->bits);
         filter_add(p->tlb_set->large[n], linear, large_bits[n]);
     }
-    if (p->no_write_tags || !data || !t->write || slot->info.flags & MEMORY_READONLY || !slot_is_dirty(slot, t->gpa) ||
-        !slot_is_present(slot, t->gpa, true))
+    if (p->no_write_tags || !data || !t->write || slot->info.flags & MEMORY_READONLY ||
+        !slot_is_dirty(slot, t->gpa) || !slot_is_present(slot, t->gpa, true))
         return;
     /* The tag first, then the question: a processor that marks the page as code asks for the tag to
      * be dropped after marking, so one of the two sees the other. */

@@ -167,8 +167,8 @@ void lower_load_flags(struct lowering *l)
         lower_use_flags(l);
 }
 
-/* True when [offset, offset + size) was marked as code and not written since, so that C's copy holds
- * it and a change of it is noticed. */
+/* True when [offset, offset + size) was marked as code and not written since, so that C's copy
+ * holds it and a change of it is noticed. */
 static bool is_marked(const struct code_page *c, unsigned offset, unsigned size)
 {
     uint64_t mask = atomic_load(&c->fresh);

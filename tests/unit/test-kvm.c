@@ -81,8 +81,7 @@ static void extensions(const struct kvm_engine *e)
     CHECK(test_system(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_NR_MEMSLOTS), 32764);
     g_assert_cmpint(test_system(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_MAX_VCPUS), >=, 255);
     CHECK(test_vm(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_XSAVE2), 4096);
-    CHECK(test_system(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TRAPEZE),
-          is_ours(e) ? 3 : 0);
+    CHECK(test_system(t, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TRAPEZE), is_ours(e) ? 3 : 0);
     CHECK(test_system(t, KVM_CHECK_EXTENSION, (void *)0x7fffffff), 0);
     test_vm_free(t);
 }

@@ -539,7 +539,7 @@ static void test_gs_limit(void)
  * between its runs, the other only every fourth time; both are read as they were last written. */
 GUEST_CODE(64, code_hot,
            "xor %edi, %edi\n mov $0xa000, %ebx\n mov $400, %ecx\n"
-           "movb $0xb8, (%rbx)\n movb $0xc3, 5(%rbx)\n"           /* mov eax, ...; ret */
+           "movb $0xb8, (%rbx)\n movb $0xc3, 5(%rbx)\n" /* mov eax, ...; ret */
            "movb $0xb8, 0x400(%rbx)\n movb $0xc3, 0x405(%rbx)\n"
            "1: movl $-1, 1(%rbx)\n mov %ecx, 1(%rbx)\n"
            "test $3, %cl\n jnz 2f\n mov %ecx, 0x401(%rbx)\n"
