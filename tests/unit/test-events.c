@@ -488,7 +488,7 @@ static void test_monitor_trap_flag(void)
 }
 
 /* A watchpoint hit by MOV SS is held back; INT1 takes it along, other interrupts do not. */
-GUEST_CODE(64, code_watch_int1, "mov (%rbx), %ss\n int1\n hlt");
+GUEST_CODE(64, code_watch_int1, "mov (%rbx), %ss\n .byte 0xf1\n hlt"); /* INT1 */
 GUEST_CODE(64, code_watch_int3, "mov (%rbx), %ss\n int3\n hlt");
 static void test_held_watchpoint(void)
 {

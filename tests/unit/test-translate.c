@@ -355,7 +355,7 @@ GUEST_CODE(64, code_x87,
            "   fldcw 0x102(%rsi)\n fld %st\n fstpt 24(%rbx)\n"
            "2: fnstenv 0x40(%rsi)\n mov 0x4c(%rsi), %eax\n xor %rax, %rdx\n rol $7, %rdx\n"
            "   fldcw 0x102(%rsi)\n mov 0x54(%rsi), %eax\n add %rax, %rdx\n"
-           "   fcom 8(%rbx)\n fnstsw %ax\n sahf\n ja 3f\n fchs\n"
+           "   fcoms 8(%rbx)\n fnstsw %ax\n sahf\n ja 3f\n fchs\n"
            "3: fnsave 0x40(%rsi)\n frstor 0x40(%rsi)\n fnstenv 0xc0(%rsi)\n"
            "   mov 0xcc(%rsi), %eax\n add %rax, %rdx\n fldcw 0x102(%rsi)\n"
            "   call 4f\n fwait\n add $0x2128, %ebx\n and $0x7fffff, %ebx\n or $0x100000, %ebx\n"
