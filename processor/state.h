@@ -188,7 +188,7 @@ struct processor_msrs {
 
 #define TLB_ENTRIES  1024
 #define TLB_RECENT   32
-#define JUMP_ENTRIES 4096
+#define JUMP_ENTRIES 8192
 #define TLB_SETS     8
 #define TLB_FILTER   256 /* bits of the TLB's filters of addresses */
 #define JUMPS_LOCAL  512
@@ -213,6 +213,20 @@ struct jump_entry {
                             no code finds that of another mode */
     const uint8_t *code; /* the block's translation, or the way out to the run loop */
 };
+/* Where linear addresses lead, for one manner of fetching.  A CR3 load leaves what global pages hold:
+ * so that a kernel finds its own code whatever the address space, supervisors' fetches share one
+ * cache in all sets, in which nothing is local to another set than the current one. */
+struct jump_cache {
+    struct jump_entry entry[JUMP_ENTRIES];
+    struct code_block *block[JUMP_ENTRIES]; /* of the same index; NULL: empty */
+    bool filled;                            /* something was noted since it was last emptied */
+    /* The entries made for pages that are not global; more of them than JUMPS_LOCAL: all. */
+    uint16_t local[JUMPS_LOCAL];
+    unsigned locals;
+    /* Where entries may be: filters of pages and of their large pages, for invalidations. */
+    uint64_t pages[TLB_FILTER / 64], regions[TLB_FILTER / 64];
+};
+enum { JUMPS_SUPERVISOR, JUMPS_SLOW, JUMPS_USER, JUMP_CACHES = JUMPS_USER + TLB_SETS };
 /* A copy of what an entry's tag and host address were, for one manner of making addresses:
  * translated code looks here first.  Invalidations take it along.  One that is empty has a tag that
  * no canonical address matches, and leads to the sink. */
@@ -224,18 +238,12 @@ struct tlb {
     struct tlb_recent recent[TLB_RECENT][2]; /* [1] to write */
     struct tlb_entry entry[TLB_ENTRIES];
     uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
-    struct jump_entry jump[JUMP_ENTRIES];
-    struct code_block *jump_block[JUMP_ENTRIES]; /* of the same index; NULL: empty */
+    struct jump_cache *jumps;
     bool recent_used; /* one was filled since they were last emptied */
     int32_t patience; /* misses of recent entries until the translator is told */
     bool filled; /* something was inserted since it was last emptied */
-    /* What a CR3 load has to drop: a bit for each entry that is filled and not global, and the jump
-     * entries made for such pages; more of them than JUMPS_LOCAL: all. */
+    /* What a CR3 load has to drop: a bit for each entry that is filled and not global. */
     uint64_t local[TLB_ENTRIES / 64];
-    uint16_t jump_local[JUMPS_LOCAL];
-    unsigned jumps_local;
-    /* Where jump entries may be: filters of pages and of their large pages, for invalidations. */
-    uint64_t jump_pages[TLB_FILTER / 64], jump_regions[TLB_FILTER / 64];
     uint8_t sink[PAGE_BYTES + 64]; /* guest memory to nobody */
 };
 struct tlb_set {
@@ -304,6 +312,7 @@ struct processor {
     struct memory *memory;
     struct tlb_set *tlb_set;  /* the current one */
     struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */
+    struct jump_cache *jump_caches; /* JUMP_CACHES, likewise */
     bool no_write_tags;       /* each store is to be seen: translations are checked */
     struct slot *slot;        /* the last that a lookup found; forgotten when the TLB is flushed */
     uint64_t tlb_clock;

@@ -9,14 +9,8 @@
 #include <sys/mman.h>
 
 #define CACHE_BYTES   (64ul << 20) /* address space; memory is taken as it fills */
-#define CACHE_BUCKETS 65536
 #define BLOCK_INSNS   48
-
-struct code_cache {
-    uint8_t *arena;
-    size_t used;
-    struct code_block *bucket[CACHE_BUCKETS];
-};
+#define INSN_MAX      15 /* bytes */
 
 struct code_cache *code_cache_new(void)
 {
@@ -130,10 +124,21 @@ static void block_fill(struct processor *p, struct code_block *b, struct code_pa
     end_marker(&b->insn[b->count], at);
 }
 
-static unsigned bucket_of(const uint8_t *hva, uint32_t mode)
+/* A block of C at OFFSET, still without instructions.  What is written from now on makes it a dead one,
+ * so what it is decoded from is to be marked after this. */
+static struct code_block *block_begin(struct processor *p, struct code_page *c, unsigned offset)
 {
-    uint64_t n = (uint64_t)(uintptr_t)hva ^ (uint64_t)mode << 48;
-    return (unsigned)((n * 0x9e3779b97f4a7c15ull) >> 48) % CACHE_BUCKETS;
+    struct code_block *b = block_allocate(p);
+    *b = (struct code_block){
+        .hva = c->hva + offset,
+        .page = c,
+        .generation = atomic_load(&c->generation),
+        .mode = p->mode & CODE_MODE,
+        .offset = (uint16_t)offset,
+    };
+    if (p->translator)
+        translator_prepare(p->translator, b);
+    return b;
 }
 
 static struct code_block *block_make(struct processor *p, struct code_page *c, unsigned offset)
@@ -142,56 +147,110 @@ static struct code_block *block_make(struct processor *p, struct code_page *c, u
     unsigned reach = (unsigned)PAGE_BYTES - offset;
     if (reach > 256)
         reach = 256;
-    /* What is written once the lines are marked makes the block a dead one. */
-    uint32_t generation = atomic_load(&c->generation);
+    struct code_block *b = block_begin(p, c, offset);
     code_page_mark(p, c, offset, reach);
-    struct code_block *b = block_allocate(p);
-    b->hva = c->hva + offset;
-    b->page = c;
-    b->generation = generation;
-    b->mode = p->mode & CODE_MODE;
-    b->offset = (uint16_t)offset;
-    b->heat = 0;
-    b->vector = 0;
-    b->jump = b->start = NULL;
-    b->direct = NULL;
-    if (p->translator)
-        translator_prepare(p->translator, b);
     pthread_mutex_lock(&c->lock);
     block_fill(p, b, c, offset, offset + reach);
     pthread_mutex_unlock(&c->lock);
     return b->count ? b : NULL;
 }
 
-struct code_block *code_lookup(struct processor *p, const uint8_t *hva)
+/* Copies SIZE bytes of C's copy at OFFSET, marked before. */
+static void take_bytes(struct processor *p, struct code_page *c, unsigned offset, unsigned size,
+                       uint8_t *to)
 {
-    unsigned bucket = bucket_of(hva, p->mode & CODE_MODE);
-    unsigned offset = (uintptr_t)hva & PAGE_OFFSET_MASK;
-    struct code_block **link = &p->code->bucket[bucket];
+    code_page_mark(p, c, offset, size);
+    pthread_mutex_lock(&c->lock);
+    memcpy(to, c->copy + offset, size);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* A block of the one instruction at LINEAR, which crosses into the next page, for its translation: the
+ * interpreter runs it by code_straddle.  NULL where there can be none, or the TLB does not have that
+ * page yet. */
+static struct code_block *block_make_crossing(struct processor *p, struct code_page *c,
+                                              uint64_t linear)
+{
+    uint64_t next = (linear & ~PAGE_OFFSET_MASK) + PAGE_BYTES;
+    const struct tlb_entry *e = tlb_entry(p, next);
+    if (!p->translator || mode_of(p) != DECODE_64 || e->fetch != next)
+        return NULL;
+    struct code_page *second = code_page_get(p->memory, (const uint8_t *)(uintptr_t)e->host);
+    if (!second)
+        return NULL;
+    unsigned offset = linear & PAGE_OFFSET_MASK, left = (unsigned)PAGE_BYTES - offset;
+    uint8_t bytes[2 * INSN_MAX];
+    if (left >= INSN_MAX)
+        return NULL;
+    struct code_block *b = block_begin(p, c, offset);
+    b->second = second;
+    b->second_generation = atomic_load(&second->generation);
+    take_bytes(p, c, offset, left, bytes);
+    take_bytes(p, second, 0, INSN_MAX, bytes + left);
+    if (insn_decode(bytes, left + INSN_MAX, mode_of(p), (uint16_t)offset, &b->insn[0]) !=
+            DECODE_OK ||
+        b->insn[0].length <= left)
+        return NULL;
+    code_bind(p, &b->insn[0]);
+    b->count = 1;
+    b->bytes = b->insn[0].length;
+    end_marker(&b->insn[1], offset + b->bytes);
+    return b;
+}
+
+struct code_block *code_lookup(struct processor *p, const uint8_t *hva, uint64_t linear)
+{
+    uint32_t mode = p->mode & CODE_MODE;
+    struct code_block **link = code_bucket(p, hva, mode);
+    bool crosses = false;
     for (struct code_block *b = *link; b; b = *link) {
-        if (b->hva != hva || b->mode != (p->mode & CODE_MODE)) {
+        if (b->hva != hva || b->mode != mode) {
             link = &b->chain;
-            continue;
-        }
-        if (code_block_valid(b))
+        } else if (!code_block_valid(b)) {
+            *link = b->chain; /* dead: its memory comes back when the cache is emptied */
+        } else if (code_block_stands(p, b, linear)) {
             return b;
-        *link = b->chain; /* dead: its memory comes back when the cache is emptied */
+        } else {
+            crosses = true;
+            link = &b->chain;
+        }
     }
     struct code_page *c = code_page_get(p->memory, hva);
-    struct code_block *b = c ? block_make(p, c, offset) : NULL;
+    struct code_block *b = c && !crosses ? block_make(p, c, linear & PAGE_OFFSET_MASK) : NULL;
+    if (c && !b)
+        b = block_make_crossing(p, c, linear);
     if (!b)
         return NULL;
     block_keep(p, b);
-    struct code_block **head = &p->code->bucket[bucket];
+    struct code_block **head = code_bucket(p, hva, mode);
     b->chain = *head;
     *head = b;
     return b;
 }
 
+/* How many of B's bytes are in its first page. */
+static unsigned first_bytes(const struct code_block *b)
+{
+    unsigned left = (unsigned)PAGE_BYTES - b->offset;
+    return b->bytes < left ? b->bytes : left;
+}
+
 bool code_block_verify(const struct code_block *b)
 {
-    const struct code_page *c = b->page;
-    return guest_equal(c->copy + b->offset, c->hva + b->offset, b->bytes);
+    const struct code_page *c = b->page, *second = b->second;
+    unsigned first = first_bytes(b);
+    return guest_equal(c->copy + b->offset, c->hva + b->offset, first) &&
+           (!second || guest_equal(second->copy, second->hva, b->bytes - first));
+}
+
+void code_block_copy(const struct code_block *b, uint8_t *to, unsigned room)
+{
+    unsigned first = first_bytes(b), rest = b->bytes - first;
+    first = first < room ? first : room;
+    rest = rest < room - first ? rest : room - first;
+    memcpy(to, b->page->copy + b->offset, first);
+    if (rest)
+        memcpy(to + first, b->second->copy, rest);
 }
 
 /* ---- instructions that cross a page ---- */

@@ -126,6 +126,10 @@ struct code_block {
     uint16_t offset;    /* of its first byte in the page */
     uint16_t bytes;     /* that it covers */
     uint16_t count;     /* instructions */
+    /* The page that its one instruction goes on in; NULL: it does not.  Which page follows is the
+     * mapping's: see code_block_stands. */
+    struct code_page *second;
+    uint32_t second_generation;
     /* The translator's (translate/): */
     uint16_t heat;        /* lookups that found no translation */
     const uint8_t *jump;  /* where the jump cache leads: the translation, or a way out */
@@ -179,9 +183,10 @@ void code_compare(struct memory *m, const uint8_t *hva);
 /* Creates and frees a processor's block cache. */
 struct code_cache *code_cache_new(void);
 void code_cache_free(struct code_cache *c);
-/* The block at the host address HVA of its first byte, decoded if need be.  NULL when its first
- * instruction crosses into the next page (or memory is short): run it by code_straddle. */
-struct code_block *code_lookup(struct processor *p, const uint8_t *hva);
+/* The block at LINEAR, which is at the host address HVA, decoded if need be.  NULL when memory is
+ * short, or when its first instruction crosses into the next page and there is no block for that:
+ * run it by code_straddle. */
+struct code_block *code_lookup(struct processor *p, const uint8_t *hva, uint64_t linear);
 /* True while B's bytes are what it was decoded from; for blocks of pages not yet settled. */
 bool code_block_verify(const struct code_block *b);
 /* Prepares p->straddle for the page-crossing instruction at LINEAR. */
@@ -192,9 +197,45 @@ const struct insn *code_alone(struct processor *p, const struct insn *i);
 /* Binds a handler to a decoded instruction. */
 void code_bind(struct processor *p, struct insn *i);
 
+static inline bool code_page_is_of(struct code_page *c, uint32_t generation)
+{
+    return generation == atomic_load_explicit(&c->generation, memory_order_acquire);
+}
 static inline bool code_block_valid(const struct code_block *b)
 {
-    return b->generation == atomic_load_explicit(&b->page->generation, memory_order_acquire);
+    return code_page_is_of(b->page, b->generation) &&
+           (!b->second || code_page_is_of(b->second, b->second_generation));
+}
+static inline bool code_block_settled(const struct code_block *b)
+{
+    return atomic_load_explicit(&b->page->settled, memory_order_acquire) &&
+           (!b->second || atomic_load_explicit(&b->second->settled, memory_order_acquire));
+}
+/* Whether the page behind LINEAR's, as the TLB has it, is the one that B goes on in. */
+static inline bool code_block_stands(struct processor *p, const struct code_block *b,
+                                     uint64_t linear)
+{
+    if (likely(!b->second))
+        return true;
+    uint64_t next = (linear & ~PAGE_OFFSET_MASK) + PAGE_BYTES;
+    const struct tlb_entry *e = tlb_entry(p, next);
+    return e->fetch == next && e->host == (uintptr_t)b->second->hva;
+}
+/* Copies B's bytes to TO, at most ROOM of them. */
+void code_block_copy(const struct code_block *b, uint8_t *to, unsigned room);
+
+/* The table of decoded blocks, by host address and mode. */
+#define CACHE_BUCKETS 65536
+struct code_cache {
+    uint8_t *arena;
+    size_t used;
+    struct code_block *bucket[CACHE_BUCKETS];
+};
+static inline struct code_block **code_bucket(struct processor *p, const uint8_t *hva,
+                                              uint32_t mode)
+{
+    uint64_t n = (uint64_t)(uintptr_t)hva ^ (uint64_t)mode << 48;
+    return &p->code->bucket[(unsigned)((n * 0x9e3779b97f4a7c15ull) >> 48) % CACHE_BUCKETS];
 }
 
 static inline uint64_t jump_key(uint32_t mode, uint64_t linear)
@@ -206,6 +247,20 @@ static inline unsigned jump_index(uint64_t linear)
 {
     return (unsigned)((linear ^ linear >> PAGE_BITS) & (JUMP_ENTRIES - 1));
 }
+
+/* ---------------------------------------------------------------- jumps.c */
+
+/* What follows is called from translations, too: it uses no vector registers. */
+
+/* Makes the current context's jump cache lead from LINEAR to B. */
+void jumps_fill(struct processor *p, uint64_t linear, struct code_block *b);
+/* Drops what CR3 loads drop. */
+void jumps_drop_local(struct jump_cache *j);
+/* Drops the entries whose addresses differ from LINEAR only in the low BITS bits. */
+void jumps_drop(struct jump_cache *j, uint64_t linear, unsigned bits);
+/* The translation of the block at LINEAR in 64-bit code, if both are at hand: then the current jump
+ * cache leads there as well.  NULL: ask the run loop. */
+const uint8_t *jumps_find(struct processor *p, uint64_t linear);
 
 /* ---------------------------------------------------------------- run.c */
 
@@ -243,8 +298,6 @@ struct access_as tlb_class_as(const struct processor *p, enum tlb_class c);
 /* Puts what T and SLOT allow into TLB's entry for LINEAR. */
 void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum access_kind kind,
                 const struct translation *t, struct slot *slot);
-/* Notes that the current context's jump entry for LINEAR was filled. */
-void tlb_note_jump(struct processor *p, uint64_t linear);
 /* Drops the write tags of the host page PAGE, or, if it is NULL, all of them. */
 void tlb_drop_write_tags(struct processor *p, const uint8_t *page);
 

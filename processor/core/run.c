@@ -32,6 +32,7 @@ void processor_free(struct processor *p)
         return;
     memory_remove_processor(p->memory, p);
     free(p->tlb_sets);
+    free(p->jump_caches);
     code_cache_free(p->code);
     vector_stubs_free(p->stubs);
     translator_free(p->translator);
@@ -279,30 +280,32 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
         }
     }
     for (;;) {
-        struct code_block *b = code_lookup(p, hva);
+        struct code_block *b = code_lookup(p, hva, linear);
         if (!b)
             return NULL;
-        if (atomic_load(&b->page->settled) || code_page_settle(p, b->page)) {
+        if (code_block_settled(b) ||
+            (code_page_settle(p, b->page) && (!b->second || code_page_settle(p, b->second)))) {
             if (!code_block_valid(b))
                 continue;
-            p->tlb->jump[jump_index(linear)] =
-                (struct jump_entry){jump_key(p->mode, linear), b->jump};
-            p->tlb->jump_block[jump_index(linear)] = b;
-            tlb_note_jump(p, linear);
+            jumps_fill(p, linear, b);
             return b;
         }
         if (code_block_verify(b))
             return b;
         code_written(p->memory, p, hva, 1);
+        if (b->second)
+            code_written(p->memory, p, b->second->hva, 1);
     }
 }
 
 static inline struct code_block *find_block(struct processor *p, uint64_t linear)
 {
     unsigned index = jump_index(linear);
-    struct code_block *b = p->tlb->jump_block[index];
-    if (likely(b && p->tlb->jump[index].linear == jump_key(p->mode, linear) &&
-               b->mode == (p->mode & CODE_MODE) && code_block_valid(b)))
+    const struct jump_cache *j = p->tlb->jumps;
+    struct code_block *b = j->block[index];
+    if (likely(b && j->entry[index].linear == jump_key(p->mode, linear) &&
+               b->mode == (p->mode & CODE_MODE) && code_block_valid(b) &&
+               code_block_stands(p, b, linear)))
         return b;
     return find_block_slow(p, linear);
 }
@@ -317,7 +320,7 @@ static const struct insn *find_insn(struct processor *p, uint64_t linear, bool m
     const struct segment *cs = &p->segment[SEG_CS];
     bool within = (p->mode & MODE_DECODE) == DECODE_64 ||
                   (b && p->rip <= cs->limit && b->bytes - 1u <= cs->limit - p->rip);
-    if (unlikely(!b || !within)) {
+    if (unlikely(!b || b->second || !within)) {
         /* Run alone: it crosses a page, or the code segment may end inside the block. */
         p->running = NULL;
         p->gpr[REG_CODE] = code;

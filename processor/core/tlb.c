@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The tagged TLB: contexts by PCID and privilege, what fills them and what empties them. */
+#include "filter.h"
 #include "internal.h"
 
 #include <stdlib.h>
@@ -8,15 +9,6 @@
 static uint64_t dead_tag(unsigned index)
 {
     return (uint64_t)(index ^ 1) << PAGE_BITS;
-}
-
-void jumps_empty(struct tlb *t, unsigned first, unsigned count)
-{
-    _Static_assert(JUMP_ENTRIES <= PAGE_BYTES, "an index is an address of that index");
-    for (unsigned i = first; i < first + count; i++) {
-        t->jump[i] = (struct jump_entry){i ^ 1, NULL};
-        t->jump_block[i] = NULL;
-    }
 }
 
 /* ---------------------------------------------------------------- recent entries */
@@ -75,30 +67,8 @@ static void entry_drop(struct tlb *t, unsigned index)
 
 /* ---------------------------------------------------------------- filters */
 
-/* An invalidation must find what stands for an address anywhere in the jump cache, and the
- * fragments of a large page anywhere in the TLB.  Looking is dear, and mostly there is nothing: so
- * filters tell where something may be. */
-
-/* The bit of LINEAR's page of 1 << BITS bytes.  Kernels fill their half with the direct map; what
- * programs map, and unmap far more often, must not be mistaken for it. */
-static unsigned filter_bit(uint64_t linear, unsigned bits)
-{
-    return (unsigned)((linear >> bits) % (TLB_FILTER / 2) + (linear >> 63) * (TLB_FILTER / 2));
-}
-
-static void filter_add(uint64_t *filter, uint64_t linear, unsigned bits)
-{
-    unsigned n = filter_bit(linear, bits);
-    filter[n / 64] |= BIT(n % 64);
-}
-
-static bool filter_has(const uint64_t *filter, uint64_t linear, unsigned bits)
-{
-    unsigned n = filter_bit(linear, bits);
-    return filter[n / 64] & BIT(n % 64);
-}
-
-enum { REGION_BITS = 21, GIGANTIC_BITS = 30 };
+/* The fragments of a large page may be anywhere in the TLB: filters tell whether there are any. */
+enum { GIGANTIC_BITS = 30 };
 
 /* Which filter of a set, and which number there, stands for a page of 1 << BITS bytes at LINEAR.
  * PAE's 2 MiB apart, all large pages count as gigantic. */
@@ -108,55 +78,6 @@ static unsigned large_filter(unsigned bits)
 }
 static const uint8_t large_bits[2] = {REGION_BITS, GIGANTIC_BITS};
 
-/* ---------------------------------------------------------------- the jump cache */
-
-static void jumps_empty_all(struct tlb *t)
-{
-    jumps_empty(t, 0, JUMP_ENTRIES);
-    t->jumps_local = 0;
-    memset(t->jump_pages, 0, sizeof(t->jump_pages));
-    memset(t->jump_regions, 0, sizeof(t->jump_regions));
-}
-
-void tlb_note_jump(struct processor *p, uint64_t linear)
-{
-    struct tlb *t = p->tlb;
-    t->filled = true;
-    filter_add(t->jump_pages, linear, PAGE_BITS);
-    filter_add(t->jump_regions, linear, REGION_BITS);
-    /* A kernel's contexts have none but global pages as a rule. */
-    if (!(t->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL)) {
-        if (t->jumps_local < JUMPS_LOCAL)
-            t->jump_local[t->jumps_local] = (uint16_t)jump_index(linear);
-        if (t->jumps_local <= JUMPS_LOCAL)
-            t->jumps_local++;
-    }
-}
-
-static void jumps_drop_local(struct tlb *t)
-{
-    if (t->jumps_local > JUMPS_LOCAL) {
-        jumps_empty_all(t);
-        return;
-    }
-    for (unsigned n = 0; n < t->jumps_local; n++)
-        jumps_empty(t, t->jump_local[n], 1);
-    t->jumps_local = 0;
-}
-
-/* Empties the jump entries whose addresses differ from LINEAR only in the low BITS bits. */
-static void jumps_drop(struct tlb *t, uint64_t linear, unsigned bits)
-{
-    if (bits == PAGE_BITS && !filter_has(t->jump_pages, linear, PAGE_BITS))
-        return;
-    if (bits <= REGION_BITS && !filter_has(t->jump_regions, linear, REGION_BITS))
-        return;
-    for (unsigned i = 0; i < JUMP_ENTRIES; i++) {
-        if ((((t->jump[i].linear & ~JUMP_LEGACY) ^ linear) >> bits) == 0)
-            jumps_empty(t, i, 1);
-    }
-}
-
 /* ---------------------------------------------------------------- contexts and sets */
 
 static void tlb_empty(struct tlb *t)
@@ -165,12 +86,18 @@ static void tlb_empty(struct tlb *t)
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         entry_drop(t, i);
     memset(t->local, 0, sizeof(t->local));
-    jumps_empty_all(t);
     t->filled = false;
+}
+
+/* The jump cache that is S's own; supervisors share theirs. */
+static struct jump_cache *user_jumps(struct tlb_set *s)
+{
+    return s->class[TLB_USER].jumps;
 }
 
 static void set_empty(struct tlb_set *s)
 {
+    jumps_empty(user_jumps(s));
     for (unsigned c = 0; c < TLB_CLASSES; c++) {
         if (s->class[c].filled)
             tlb_empty(&s->class[c]);
@@ -188,8 +115,25 @@ static void set_drop_non_global(struct tlb_set *s)
                 entry_drop(t, 64 * w + (unsigned)__builtin_ctzll(left));
             t->local[w] = 0;
         }
-        jumps_drop_local(t);
     }
+    jumps_drop_local(user_jumps(s));
+}
+
+/* What all sets share. */
+static void shared_empty(struct processor *p)
+{
+    jumps_empty(&p->jump_caches[JUMPS_SUPERVISOR]);
+    jumps_empty(&p->jump_caches[JUMPS_SLOW]);
+}
+static void shared_drop_local(struct processor *p)
+{
+    jumps_drop_local(&p->jump_caches[JUMPS_SUPERVISOR]);
+    jumps_drop_local(&p->jump_caches[JUMPS_SLOW]);
+}
+static void shared_drop(struct processor *p, uint64_t linear, unsigned bits)
+{
+    jumps_drop(&p->jump_caches[JUMPS_SUPERVISOR], linear, bits);
+    jumps_drop(&p->jump_caches[JUMPS_SLOW], linear, bits);
 }
 
 void tlb_allocate(struct processor *p)
@@ -197,10 +141,21 @@ void tlb_allocate(struct processor *p)
     if (p->tlb_sets)
         return;
     struct tlb_set *sets = aligned_alloc(64, ALIGN_UP(TLB_SETS * sizeof(*sets), 64));
-    if (!sets)
+    struct jump_cache *jumps = aligned_alloc(64, ALIGN_UP(JUMP_CACHES * sizeof(*jumps), 64));
+    if (!sets || !jumps) {
+        free(sets);
+        free(jumps);
         return;
+    }
+    for (unsigned n = 0; n < JUMP_CACHES; n++) {
+        jumps[n].filled = true;
+        jumps_empty(&jumps[n]);
+    }
     for (unsigned i = 0; i < TLB_SETS; i++) {
         for (unsigned c = 0; c < TLB_CLASSES; c++) {
+            sets[i].class[c].jumps = c == TLB_USER   ? &jumps[JUMPS_USER + i]
+                                     : c == TLB_SLOW ? &jumps[JUMPS_SLOW]
+                                                     : &jumps[JUMPS_SUPERVISOR];
             sets[i].class[c].recent_used = true;
             tlb_empty(&sets[i].class[c]);
         }
@@ -209,6 +164,7 @@ void tlb_allocate(struct processor *p)
         memset(sets[i].large, 0, sizeof(sets[i].large));
     }
     p->tlb_sets = sets;
+    p->jump_caches = jumps;
     p->tlb_set = sets;
     processor_update_mode(p);
 }
@@ -299,6 +255,7 @@ void tlb_flush_all(struct processor *p)
         return;
     for (unsigned s = 0; s < TLB_SETS; s++)
         set_empty(&p->tlb_sets[s]);
+    shared_empty(p);
 }
 
 void processor_flush_tlb(struct processor *p)
@@ -334,6 +291,9 @@ void tlb_load_cr3(struct processor *p, uint64_t value, bool keep)
     set->used = ++p->tlb_clock;
     if (found && !(pcide && keep))
         set_drop_non_global(set);
+    /* Also where the set's own are kept: in the shared caches they would be another set's. */
+    if (set != p->tlb_set || !(pcide && keep))
+        shared_drop_local(p);
     p->tlb_set = set;
     p->tlb = &set->class[class];
 }
@@ -350,8 +310,22 @@ static void fragments_drop(struct tlb *t, uint64_t linear, unsigned bits, bool g
     }
 }
 
-static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
+/* The jump entries of S and the shared ones. */
+static void jumps_invalidate(struct processor *p, struct tlb_set *s, uint64_t linear)
 {
+    jumps_drop(user_jumps(s), linear, PAGE_BITS);
+    shared_drop(p, linear, PAGE_BITS);
+    for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
+        if (!filter_has(s->large[n], linear, large_bits[n]))
+            continue;
+        jumps_drop(user_jumps(s), linear, large_bits[n]);
+        shared_drop(p, linear, large_bits[n]);
+    }
+}
+
+static void set_invalidate(struct processor *p, struct tlb_set *s, uint64_t linear, bool globals)
+{
+    jumps_invalidate(p, s, linear);
     unsigned index = (linear >> PAGE_BITS) & (TLB_ENTRIES - 1);
     for (unsigned c = 0; c < TLB_CLASSES; c++) {
         struct tlb *t = &s->class[c];
@@ -360,14 +334,12 @@ static void set_invalidate(struct tlb_set *s, uint64_t linear, bool globals)
         if (globals || !(t->flags[index] & TLB_FLAG_GLOBAL))
             entry_drop(t, index);
         recent_drop(t, linear);
-        jumps_drop(t, linear, PAGE_BITS);
         for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
             unsigned bits = large_bits[n];
             if (!filter_has(s->large[n], linear, bits))
                 continue;
             recent_empty(t);
             fragments_drop(t, linear, bits, globals);
-            jumps_drop(t, linear, bits);
         }
     }
 }
@@ -378,7 +350,7 @@ void tlb_invalidate_page(struct processor *p, uint64_t linear)
         return;
     /* The current PCID's translation, and any global one, which each set has its own copy of. */
     for (unsigned s = 0; s < TLB_SETS; s++)
-        set_invalidate(&p->tlb_sets[s], linear, true);
+        set_invalidate(p, &p->tlb_sets[s], linear, true);
 }
 
 void tlb_invalidate_pcid(struct processor *p, unsigned type, uint64_t pcid, uint64_t linear)
@@ -389,10 +361,14 @@ void tlb_invalidate_pcid(struct processor *p, unsigned type, uint64_t pcid, uint
         struct tlb_set *set = &p->tlb_sets[s];
         bool mine = set->key == pcid || (set->key == TLB_KEY_NONE && pcid == 0);
         if (type == 0 && mine)
-            set_invalidate(set, linear, false);
+            set_invalidate(p, set, linear, false);
         else if ((type == 1 && mine) || type == 3)
             set_drop_non_global(set);
         else if (type == 2)
             set_empty(set);
     }
+    if (type == 2)
+        shared_empty(p);
+    else if (type != 0)
+        shared_drop_local(p);
 }

@@ -54,7 +54,7 @@ void select_tlb_slow(struct processor *p)
     struct tlb *t = &set->class[TLB_SLOW];
     for (unsigned n = 0; n < TLB_ENTRIES; n++)
         t->entry[n].fetch = (uint64_t)(n ^ 1) << PAGE_BITS;
-    jumps_empty(t, 0, JUMP_ENTRIES);
+    jumps_empty(t->jumps);
     p->tlb = t;
 }
 

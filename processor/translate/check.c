@@ -181,7 +181,9 @@ static void report(struct processor *p, const struct code_block *b, const struct
         tell_bytes(c, "translation", s->after, s->size);
         tell_bytes(c, "interpreter", s->host, s->size);
     }
-    tell_bytes(c, "guest code", b->page->copy + b->offset, b->bytes);
+    uint8_t code[PAGE_BYTES];
+    code_block_copy(b, code, sizeof(code));
+    tell_bytes(c, "guest code", code, b->bytes);
     tell_bytes(c, "host code", b->start, b->host_bytes);
 }
 

@@ -37,6 +37,7 @@
 /* The frame, by distance from RSP. */
 enum {
     FRAME_TLB,  /* p->tlb */
+    FRAME_JUMPS, /* p->tlb->jumps */
     FRAME_P,    /* struct processor */
     FRAME_CODE, /* RIP of offset 0 of the page: gpr[REG_CODE] */
     FRAME_R9,   /* guest registers */
@@ -69,7 +70,8 @@ bool x87_native(const struct processor *p);
 /* A place in a translation from which C is called. */
 struct translate_site {
     const struct insn *insn;
-    const uint8_t *resume; /* host: behind the TLB check, with the host address in T0 */
+    const uint8_t *resume; /* host: behind the TLB check, with the host address in T0; or where
+                              the jump cache is asked again for T0 */
     const uint8_t *next;   /* host: behind the instruction, with flags in the frame */
     uint8_t *check;        /* of an access: the comparison with the recent entry (writable) */
     uint8_t *jump;         /* the distance of a jump that may be made direct (writable) */
@@ -87,7 +89,7 @@ struct translate_site {
 };
 
 /* Light calls: see light.h. */
-enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_COUNT };
+enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_TARGET, LIGHT_COUNT };
 /* Sizes of accesses whose checks use recent entries: 1 << 0 to 1 << 5 bytes. */
 #define CHECK_SIZES 6
 
@@ -102,6 +104,7 @@ struct translator {
     uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
     uint8_t *light[LIGHT_COUNT]; /* thunks of light calls */
     uint8_t *far; /* goes on at the linear address in T0, flags in the frame */
+    uint8_t *find; /* the same, when the jump cache has it not */
     uint8_t *recent[2][CHECK_SIZES]; /* by write and size: see lower_check_thunk */
     const uint8_t *cold;
     unsigned threshold;
@@ -155,6 +158,7 @@ void checker_live(struct checker *c, uint32_t live);
 enum late_kind {
     LATE_CHECK,  /* a check missed */
     LATE_CALL,   /* run the instruction by its handler */
+    LATE_TARGET, /* the jump cache has it not */
     LATE_RESUME, /* where sites FIRST.. go on after it: load flags */
     LATE_CHAIN,  /* a taken forward branch inside the page */
     LATE_FAR,    /* a taken branch to another page */
@@ -239,6 +243,9 @@ void lower_use_flags(struct lowering *l);
 /* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
  * scratch register.  False when it cannot be encoded. */
 bool lower_effective(struct lowering *l, enum host_register to);
+/* From the linear address in T0 to the TLB's entry for it: T1 is such that the entry is at its
+ * offset of index 0.  FRAME is the frame's distance from RSP.  Flags are lost. */
+void lower_tlb_index(struct emitter *e, int32_t frame);
 /* The linear address into T0.  Flags are lost. */
 bool lower_linear(struct lowering *l);
 /* Its second half: from the effective address in T0. */

@@ -52,10 +52,25 @@ static const uint8_t *go(struct processor *p, const struct translate_site *s, ui
     p->mode &= ~MODE_ALIGN;
     p->tlb = &p->tlb_set->class[tlb_class(p, cpl)];
     frame[FRAME_TLB] = (uint64_t)(uintptr_t)p->tlb;
+    frame[FRAME_JUMPS] = (uint64_t)(uintptr_t)p->tlb->jumps;
     frame[FRAME_COUNT] += s->index + 1u;
     frame[FRAME_ARGUMENT] = rip;
-    const struct jump_entry *j = &p->tlb->jump[jump_index(rip)];
-    return j->linear == rip ? j->code : p->translator->cold;
+    const struct jump_entry *j = &p->tlb->jumps->entry[jump_index(rip)];
+    if (likely(j->linear == rip))
+        return j->code;
+    const uint8_t *code = jumps_find(p, rip);
+    return code ? code : p->translator->cold;
+}
+
+const uint8_t *light_target(struct processor *p, const struct translate_site *s, uint64_t *frame)
+{
+    return jumps_find(p, frame[FRAME_ARGUMENT]) ? s->resume : NULL;
+}
+
+const uint8_t *light_find(struct processor *p, const struct translate_site *s, uint64_t *frame)
+{
+    (void)s;
+    return jumps_find(p, frame[FRAME_ARGUMENT]);
 }
 
 const uint8_t *light_syscall(struct processor *p, const struct translate_site *s, uint64_t *frame)

@@ -144,13 +144,15 @@ bool lower_leave(struct lowering *l)
 
 /* ---------------------------------------------------------------- to another page */
 
-/* Compares the linear address in T0 with that of the jump entry of INDEX, T1 pointing to the TLB.
+/* Compares the linear address in T0 with that of the jump entry of INDEX, T1 pointing to the
+ * jump cache.
  */
 static void compare_entry(struct emitter *e, unsigned index)
 {
     emit_alu_load(
         e, ALU_CMP, T0, T1,
-        (int32_t)(offsetof(struct tlb, jump[index]) + offsetof(struct jump_entry, linear)));
+        (int32_t)(offsetof(struct jump_cache, entry[index]) +
+                  offsetof(struct jump_entry, linear)));
 }
 
 /* Finds the jump entry for the linear address in T0: T1 is such that the entry is at its offset of
@@ -163,7 +165,7 @@ static void look_up(struct emitter *e)
     EMIT(e, 0x41, 0x31, 0xeb);            /* xor T1d, T0d */
     emit_alu_constant(e, ALU_AND, T1, JUMP_ENTRIES - 1);
     EMIT(e, 0x41, 0xc1, 0xe3, 4); /* shl T1d, 4 */
-    emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_TLB));
+    emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_JUMPS));
     compare_entry(e, 0);
 }
 
@@ -176,7 +178,7 @@ static void enter(struct emitter *e, unsigned index)
                    .reg = 4,
                    .memory = true,
                    .rm = T1,
-                   .disp = (int32_t)(offsetof(struct tlb, jump[index]) +
+                   .disp = (int32_t)(offsetof(struct jump_cache, entry[index]) +
                                      offsetof(struct jump_entry, code)),
                });
 }
@@ -185,7 +187,7 @@ void lower_far_thunk(struct translator *t, struct emitter *e)
 {
     t->far = e->at;
     look_up(e);
-    emit_jump_if(e, CC_NZ, t->exit);
+    emit_jump_if(e, CC_NZ, t->find);
     enter(e, 0);
 }
 
@@ -212,7 +214,7 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T0, T0, (int32_t)target);
     make_key(l);
-    emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_JUMPS));
     compare_entry(e, index);
     emit_jump_if(e, CC_NZ, l->t->far);
     enter(e, index);
@@ -346,13 +348,15 @@ bool lower_call(struct lowering *l)
     return true;
 }
 
-/* On a miss the whole instruction is its handler's, with the checks that a new target needs: so
- * nothing may have changed yet. */
+/* Finds the jump entry for the linear address in T0.  One that is missing is filled if the target is
+ * known otherwise; if it is not, the whole instruction is its handler's, with the checks that a new
+ * target needs: so nothing may have changed yet. */
 static void look_up_or_call(struct lowering *l)
 {
+    uint32_t site = lower_site(l);
+    l->t->sites[site].resume = translator_executable(l->t, l->e.at);
     look_up(&l->e);
-    lower_late(l, LATE_CALL, emit_jump_if(&l->e, CC_NZ, NULL), lower_site(l));
-    lower_count(l, l->n + 1, false);
+    lower_late(l, LATE_TARGET, emit_jump_if(&l->e, CC_NZ, NULL), site);
 }
 
 bool lower_return(struct lowering *l)
@@ -366,6 +370,7 @@ bool lower_return(struct lowering *l)
     word_load(l, T0, T0);
     make_key(l);
     look_up_or_call(l);
+    lower_count(l, l->n + 1, false);
     move_stack(l, (int32_t)word(l) + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
     enter(e, 0);
     return true;
@@ -395,6 +400,7 @@ bool lower_jump_indirect(struct lowering *l)
     if (!indirect_target(l))
         return false;
     look_up_or_call(l);
+    lower_count(l, l->n + 1, false);
     enter(&l->e, 0);
     return true;
 }
@@ -404,9 +410,9 @@ bool lower_call_indirect(struct lowering *l)
     struct emitter *e = &l->e;
     if (!indirect_target(l))
         return false;
-    look_up(e);
-    lower_late(l, LATE_CALL, emit_jump_if(e, CC_NZ, NULL), lower_site(l));
-    emit_load(e, T1, T1, (int32_t)(offsetof(struct tlb, jump) + offsetof(struct jump_entry, code)));
+    look_up_or_call(l);
+    emit_load(e, T1, T1,
+              (int32_t)(offsetof(struct jump_cache, entry) + offsetof(struct jump_entry, code)));
     emit_store(e, HOST_RSP, FRAME(FRAME_ONWARD), T1);
     emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     push_return(l);

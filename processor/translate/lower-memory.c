@@ -151,9 +151,7 @@ bool lower_linear(struct lowering *l)
 
 /* ---------------------------------------------------------------- the check */
 
-/* From the linear address in T0 to the page offset in T0 and the TLB's entry in T1, looked up in
- * the TLB proper; ja follows for a miss.  FRAME is the frame's distance from RSP. */
-static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool write)
+void lower_tlb_index(struct emitter *e, int32_t frame)
 {
     _Static_assert(sizeof(struct tlb_entry) == 32, "the index is made here");
     emit_move(e, T1, T0);
@@ -162,6 +160,13 @@ static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool wr
     EMIT(e, (TLB_ENTRIES - 1) << 5 & 0xff, (TLB_ENTRIES - 1) >> 3 & 0xff,
          (TLB_ENTRIES - 1) >> 11 & 0xff, 0);
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, frame + FRAME(FRAME_TLB));
+}
+
+/* From the linear address in T0 to the page offset in T0 and the TLB's entry in T1, looked up in
+ * the TLB proper; ja follows for a miss. */
+static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool write)
+{
+    lower_tlb_index(e, frame);
     emit_alu_load(e, ALU_XOR, T0, T1, entry_tag(write));
     /* What is left is the page offset: one comparison finds a miss and a page crossed. */
     emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - size));

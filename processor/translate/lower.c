@@ -297,6 +297,9 @@ static void emit_late(struct lowering *l, const struct late *late)
     case LATE_CALL:
         lower_thunk(l, l->t->call, late->site);
         break;
+    case LATE_TARGET:
+        lower_thunk(l, l->t->light[LIGHT_TARGET], late->site);
+        break;
     case LATE_VECTOR:
         lower_thunk(l, l->t->vector, late->site);
         break;
@@ -324,6 +327,45 @@ static void emit_late(struct lowering *l, const struct late *late)
 
 /* ---------------------------------------------------------------- a block */
 
+/* Leaves at the block's beginning if the 32-bit field at [BASE + DISP] is not VALUE. */
+static void stale_unless(struct lowering *l, enum host_register base, int32_t disp, uint32_t value)
+{
+    bool small = value < 0x80;
+    emit_op(&l->e, &(struct host_op){.opcode = small ? 0x83 : 0x81, /* cmp dword [], value; jne */
+                                     .has_modrm = true,
+                                     .reg = ALU_CMP,
+                                     .memory = true,
+                                     .rm = (uint8_t)base,
+                                     .disp = disp,
+                                     .immediates = small ? 1 : 4,
+                                     .immediate = value});
+    lower_late(l, LATE_STALE, emit_jump_if(&l->e, CC_NZ, NULL), 0);
+}
+
+static void stale_unless_generation(struct lowering *l, struct code_page *c, uint32_t generation)
+{
+    emit_constant(&l->e, T0, (uint64_t)(uintptr_t)&c->generation);
+    stale_unless(l, T0, 0, generation);
+}
+
+/* The block's instruction goes on in another page: is it the one that was decoded? */
+static void emit_crossing(struct lowering *l)
+{
+    struct emitter *e = &l->e;
+    struct code_page *second = l->b->second;
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
+    emit_lea(e, T0, T0, PAGE_BYTES);
+    lower_tlb_index(e, 0);
+    emit_alu_load(e, ALU_CMP, T0, T1,
+                  (int32_t)(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, fetch)));
+    lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
+    emit_constant(e, T0, (uint64_t)(uintptr_t)second->hva);
+    emit_alu_load(e, ALU_CMP, T0, T1,
+                  (int32_t)(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, host)));
+    lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
+    stale_unless_generation(l, second, l->b->second_generation);
+}
+
 /* The entry from elsewhere: the linear address in T0, flags in the frame. */
 static void emit_entry(struct lowering *l, bool live)
 {
@@ -345,30 +387,25 @@ static void emit_entry(struct lowering *l, bool live)
         emit_lea(e, T0, T0, -(int32_t)b->offset);
     }
     emit_store(e, HOST_RSP, FRAME(FRAME_CODE), T0);
-    emit_constant(e, T0, (uint64_t)(uintptr_t)&b->page->generation);
-    emit_op(e, &(struct host_op){.opcode = 0x81, /* cmp dword [T0], generation; jne */
-                                 .has_modrm = true,
-                                 .reg = ALU_CMP,
-                                 .memory = true,
-                                 .rm = T0,
-                                 .immediates = 4,
-                                 .immediate = b->generation});
-    lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
+    stale_unless_generation(l, b->page, b->generation);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_P));
-    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T0 + poll], 0; jne */
-                                 .has_modrm = true,
-                                 .reg = ALU_CMP,
-                                 .memory = true,
-                                 .rm = T0,
-                                 .disp = offsetof(struct processor, poll),
-                                 .immediates = 1});
-    lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
+    stale_unless(l, T0, offsetof(struct processor, poll), 0);
     l->start = e->at;
     l->flags = FLAGS_IN_FRAME;
+    if (b->second) {
+        /* Jumps inside the page come by way of the same question. */
+        uint8_t *over = emit_jump(e, NULL);
+        l->direct = e->at;
+        l->flags = FLAGS_IN_EFLAGS;
+        lower_save_flags(l);
+        emit_patch(over, e->at);
+        emit_crossing(l);
+    }
     if (live)
         lower_use_flags(l);
     l->flags = FLAGS_IN_EFLAGS;
-    l->direct = e->at;
+    if (!b->second)
+        l->direct = e->at;
 }
 
 /* Leaves the current instruction to its handler. */

@@ -138,6 +138,8 @@ static void emit_load_state(struct emitter *e)
     x87_emit_load(e);
     emit_vectors(e, false);
     copy_to_frame(e, FRAME(FRAME_TLB), offsetof(struct processor, tlb));
+    emit_load(e, HOST_RAX, HOST_RAX, offsetof(struct tlb, jumps));
+    emit_store(e, HOST_RSP, FRAME(FRAME_JUMPS), HOST_RAX);
     copy_to_frame(e, FRAME(FRAME_CODE), gpr_at(REG_CODE));
     for (unsigned r = REG_R9; r <= REG_R11; r++)
         copy_to_frame(e, lower_home(r), gpr_at(r));
@@ -215,11 +217,13 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
     return start;
 }
 
-/* A thunk that calls FUNCTION(p, site, frame) as light.h has it. */
-static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *function)
+/* A thunk that calls FUNCTION(p, site, frame) as light.h has it; FAILED is where it goes for NULL. */
+static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *function,
+                           uint8_t *failed)
 {
     static const uint8_t passed[] = {HOST_RAX, HOST_RCX, HOST_RDX, HOST_RSI, HOST_RDI, HOST_R8};
     uint8_t *start = e->at;
+    emit_store(e, HOST_RSP, FRAME(FRAME_ARGUMENT), T0);
     emit_store(e, HOST_RSP, FRAME(FRAME_SITE), T1);
     emit_load(e, HOST_RBP, HOST_RSP, FRAME(FRAME_P));
     for (size_t n = 0; n < ARRAY_SIZE(passed); n++)
@@ -240,8 +244,8 @@ static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *fu
         emit_load(e, (enum host_register)passed[n], HOST_RBP, gpr_at(passed[n]));
     emit_load(e, HOST_R9, HOST_RBP, gpr_at(REG_RSP));
     emit_load(e, HOST_R10, HOST_RBP, gpr_at(REG_RBP));
-    emit_jump_if(e, CC_Z, t->call_other);
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_ARGUMENT));
+    emit_jump_if(e, CC_Z, failed);
     EMIT(e, 0xff, 0x64, 0x24, FRAME(FRAME_ONWARD)); /* jmp [RSP + FRAME_ONWARD] */
     return start;
 }
@@ -465,14 +469,18 @@ static void make_thunks(struct translator *t)
         emit_call_thunk(&e, (uintptr_t)load_vectors, leave_code, FRAME_VECTOR, FRAME_VECTOR);
     t->x87 = emit_call_thunk(&e, (uintptr_t)load_x87, leave_code, FRAME_X87, FRAME_X87);
     t->exit = emit_exit(&e, leave_code);
+    t->find = e.at;
+    emit_constant(&e, T1, 0); /* no site */
+    emit_light(&e, t, light_find, t->exit);
     lower_far_thunk(t, &e);
     for (unsigned n = 0; n < 2 * CHECK_SIZES; n++)
         t->recent[n / CHECK_SIZES][n % CHECK_SIZES] =
             lower_check_thunk(&e, t, 1u << n % CHECK_SIZES, n / CHECK_SIZES);
     t->cold = translator_executable(t, t->exit);
-    static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret};
+    static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret,
+                                                 light_target};
     for (unsigned n = 0; n < LIGHT_COUNT; n++)
-        t->light[n] = emit_light(&e, t, light[n]);
+        t->light[n] = emit_light(&e, t, light[n], n == LIGHT_TARGET ? t->call : t->call_other);
     t->used = t->thunk_bytes = ALIGN_UP((size_t)(e.at - t->writable), 64);
 }
 
@@ -548,7 +556,7 @@ const struct processor_translator_counts *translator_counts(const struct transla
 static bool translate(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
-    if (++b->heat < t->threshold || !atomic_load(&b->page->settled))
+    if (++b->heat < t->threshold || !code_block_settled(b))
         return false;
     if (t->used + BLOCK_CODE_BYTES > t->counts.capacity ||
         t->site_count + BLOCK_SITES > SITE_COUNT) {
@@ -603,7 +611,7 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
     }
     link_to(t, b);
     /* The jump entry may be older than the translation. */
-    struct jump_entry *j = &p->tlb->jump[jump_index(linear)];
+    struct jump_entry *j = &p->tlb->jumps->entry[jump_index(linear)];
     if (j->linear == jump_key(p->mode, linear))
         j->code = b->jump;
     p->gpr[REG_CODE] = linear & ~PAGE_OFFSET_MASK;

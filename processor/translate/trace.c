@@ -65,7 +65,7 @@ void tracer_begin(struct lowering *l)
                                                        : 16,
         .guest_bytes = b->bytes,
     };
-    keep(r->kept.guest, sizeof(r->kept.guest), b->page->copy + b->offset, b->bytes);
+    code_block_copy(b, r->kept.guest, sizeof(r->kept.guest));
 }
 
 void tracer_part(struct lowering *l, enum processor_translation_kind kind)

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Jump caches: from linear addresses to blocks and their translations.  Compiled without vector
+ * instructions, for translations call it while vector registers hold the guest's. */
+#include "filter.h"
+#include "internal.h"
+
+#include "processor/translate/translate.h"
+
+static void empty_entry(struct jump_cache *j, unsigned index)
+{
+    /* An address that belongs to another entry. */
+    uint64_t other = jump_index(index) == index ? index ^ 1 : index;
+    j->entry[index] = (struct jump_entry){other, NULL};
+    j->block[index] = NULL;
+}
+
+void jumps_empty(struct jump_cache *j)
+{
+    if (!j->filled)
+        return;
+    for (unsigned n = 0; n < JUMP_ENTRIES; n++)
+        empty_entry(j, n);
+    j->filled = false;
+    j->locals = 0;
+    for (unsigned n = 0; n < ARRAY_SIZE(j->pages); n++)
+        j->pages[n] = j->regions[n] = 0;
+}
+
+void jumps_fill(struct processor *p, uint64_t linear, struct code_block *b)
+{
+    struct jump_cache *j = p->tlb->jumps;
+    unsigned index = jump_index(linear);
+    j->entry[index] = (struct jump_entry){jump_key(p->mode, linear), b->jump};
+    j->block[index] = b;
+    j->filled = true;
+    filter_add(j->pages, linear, PAGE_BITS);
+    filter_add(j->regions, linear, REGION_BITS);
+    /* A kernel's code is in global pages as a rule. */
+    if (!(p->tlb->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL)) {
+        if (j->locals < JUMPS_LOCAL)
+            j->local[j->locals] = (uint16_t)index;
+        if (j->locals <= JUMPS_LOCAL)
+            j->locals++;
+    }
+}
+
+void jumps_drop_local(struct jump_cache *j)
+{
+    if (j->locals > JUMPS_LOCAL) {
+        jumps_empty(j);
+        return;
+    }
+    for (unsigned n = 0; n < j->locals; n++)
+        empty_entry(j, j->local[n]);
+    j->locals = 0;
+}
+
+void jumps_drop(struct jump_cache *j, uint64_t linear, unsigned bits)
+{
+    if (bits == PAGE_BITS && !filter_has(j->pages, linear, PAGE_BITS))
+        return;
+    if (bits <= REGION_BITS && !filter_has(j->regions, linear, REGION_BITS))
+        return;
+    for (unsigned n = 0; n < JUMP_ENTRIES; n++) {
+        if ((((j->entry[n].linear & ~JUMP_LEGACY) ^ linear) >> bits) == 0)
+            empty_entry(j, n);
+    }
+}
+
+const uint8_t *jumps_find(struct processor *p, uint64_t linear)
+{
+    uint32_t mode = p->mode & CODE_MODE;
+    const struct tlb_entry *e = tlb_entry(p, linear);
+    if ((mode & MODE_DECODE) != DECODE_64 || (linear & ~PAGE_OFFSET_MASK) != e->fetch)
+        return NULL;
+    const uint8_t *hva = (const uint8_t *)(e->host + (linear & PAGE_OFFSET_MASK));
+    for (struct code_block *b = *code_bucket(p, hva, mode); b; b = b->chain) {
+        if (b->hva != hva || b->mode != mode || !code_block_stands(p, b, linear))
+            continue;
+        if (!b->start || !code_block_valid(b) || !code_block_settled(b))
+            return NULL;
+        jumps_fill(p, linear, b);
+        return b->jump;
+    }
+    return NULL;
+}
