@@ -124,30 +124,33 @@ static void block_fill(struct processor *p, struct code_block *b, struct code_pa
     end_marker(&b->insn[b->count], at);
 }
 
-/* A block of C at OFFSET, still without instructions.  What is written from now on makes it a dead one,
+/* A block of C at LINEAR, still without instructions.  What is written from now on makes it a dead one,
  * so what it is decoded from is to be marked after this. */
-static struct code_block *block_begin(struct processor *p, struct code_page *c, unsigned offset)
+static struct code_block *block_begin(struct processor *p, struct code_page *c, uint64_t linear)
 {
     struct code_block *b = block_allocate(p);
     *b = (struct code_block){
-        .hva = c->hva + offset,
+        .hva = c->hva + (linear & PAGE_OFFSET_MASK),
         .page = c,
         .generation = atomic_load(&c->generation),
         .mode = p->mode & CODE_MODE,
-        .offset = (uint16_t)offset,
+        .linear = code_base(p, linear),
+        .offset = linear & PAGE_OFFSET_MASK,
     };
+    if (code_block_is_fixed(b))
+        atomic_store(&c->fixed, true);
     if (p->translator)
         translator_prepare(p->translator, b);
     return b;
 }
 
-static struct code_block *block_make(struct processor *p, struct code_page *c, unsigned offset)
+static struct code_block *block_make(struct processor *p, struct code_page *c, uint64_t linear)
 {
     /* How far the block reaches is known only after decoding, so what it may reach is marked. */
-    unsigned reach = (unsigned)PAGE_BYTES - offset;
+    unsigned offset = linear & PAGE_OFFSET_MASK, reach = (unsigned)PAGE_BYTES - offset;
     if (reach > 256)
         reach = 256;
-    struct code_block *b = block_begin(p, c, offset);
+    struct code_block *b = block_begin(p, c, linear);
     code_page_mark(p, c, offset, reach);
     pthread_mutex_lock(&c->lock);
     block_fill(p, b, c, offset, offset + reach);
@@ -182,8 +185,10 @@ static struct code_block *block_make_crossing(struct processor *p, struct code_p
     uint8_t bytes[2 * INSN_MAX];
     if (left >= INSN_MAX)
         return NULL;
-    struct code_block *b = block_begin(p, c, offset);
+    struct code_block *b = block_begin(p, c, linear);
     b->second = second;
+    if (code_block_is_fixed(b))
+        atomic_store(&second->fixed, true);
     b->second_generation = atomic_load(&second->generation);
     take_bytes(p, c, offset, left, bytes);
     take_bytes(p, second, 0, INSN_MAX, bytes + left);
@@ -201,10 +206,11 @@ static struct code_block *block_make_crossing(struct processor *p, struct code_p
 struct code_block *code_lookup(struct processor *p, const uint8_t *hva, uint64_t linear)
 {
     uint32_t mode = p->mode & CODE_MODE;
+    uint64_t base = code_base(p, linear);
     struct code_block **link = code_bucket(p, hva, mode);
     bool crosses = false;
     for (struct code_block *b = *link; b; b = *link) {
-        if (b->hva != hva || b->mode != mode) {
+        if (b->hva != hva || b->mode != mode || b->linear != base) {
             link = &b->chain;
         } else if (!code_block_valid(b)) {
             *link = b->chain; /* dead: its memory comes back when the cache is emptied */
@@ -216,7 +222,7 @@ struct code_block *code_lookup(struct processor *p, const uint8_t *hva, uint64_t
         }
     }
     struct code_page *c = code_page_get(p->memory, hva);
-    struct code_block *b = c && !crosses ? block_make(p, c, linear & PAGE_OFFSET_MASK) : NULL;
+    struct code_block *b = c && !crosses ? block_make(p, c, linear) : NULL;
     if (c && !b)
         b = block_make_crossing(p, c, linear);
     if (!b)

@@ -80,6 +80,8 @@ static void drop_blocks(struct memory *m, struct code_page *c, struct processor 
     }
     /* A page that keeps modifying itself stays marked, so that its writers need not be told to drop
      * their tags each time it is decoded anew. */
+    if (atomic_load(&c->fixed))
+        atomic_fetch_add(&m->fixed_drops, 1);
     memory_poll_others(m, NULL, POLL_RESYNC);
     /* The rest of the running block may be what changed: end it after this instruction.  It is dead
      * and its memory is this processor's own, so it may be patched. */

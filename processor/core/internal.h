@@ -43,6 +43,7 @@ struct memory {
     pthread_mutex_t exclusive_lock;
     _Atomic bool exclusive;
     _Atomic bool reported; /* see memory_writes_reported */
+    _Atomic uint64_t fixed_drops; /* times that fixed blocks were dropped */
     _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];
     void (*dirty_hook)(void *, struct processor *, uint32_t, uint64_t);
     void *dirty_opaque;
@@ -111,6 +112,7 @@ struct code_page {
     _Atomic uint64_t mask;       /* lines that hold decoded code; non-zero: write tags must fail */
     /* Lines of mask that copy holds and live blocks may be decoded from: none after a drop. */
     _Atomic uint64_t fresh;
+    _Atomic bool fixed;       /* fixed blocks were decoded from it */
     _Atomic bool settled;     /* no processor can still hold a write tag; copy was compared since */
     uint64_t epoch;           /* of memory, when the write tags were asked to be dropped */
     uint32_t heat;            /* writes that hit decoded code, lately */
@@ -123,6 +125,8 @@ struct code_block {
     struct code_page *page;
     uint32_t generation;
     uint32_t mode;      /* CODE_MODE bits of p->mode */
+    /* Its page's linear address, if it belongs to that (see code_base); else CODE_MOVES. */
+    uint64_t linear;
     uint16_t offset;    /* of its first byte in the page */
     uint16_t bytes;     /* that it covers */
     uint16_t count;     /* instructions */
@@ -135,7 +139,9 @@ struct code_block {
     const uint8_t *jump;  /* where the jump cache leads: the translation, or a way out */
     const uint8_t *start; /* the translation, for the run loop; NULL: none */
     uint8_t *direct;      /* and for jumps inside the page */
+    uint8_t *linked;      /* and for those from other pages, if it is fixed; NULL: none */
     uint16_t host_bytes;
+    uint16_t live;  /* flags that it may read */
     uint8_t vector; /* what the translation needs of vector instructions */
     bool x87;       /* and whether it has x87 or MMX */
     struct insn insn[]; /* count of them, then the end marker */
@@ -221,6 +227,23 @@ static inline bool code_block_stands(struct processor *p, const struct code_bloc
     const struct tlb_entry *e = tlb_entry(p, next);
     return e->fetch == next && e->host == (uintptr_t)b->second->hva;
 }
+/* A kernel's code stands at one linear address: in 64-bit mode at CPL 0, in the upper half, in a
+ * global page.  Its blocks are fixed there: their translations know their address, lead straight to
+ * each other across pages, and don't ask whether they are dead.  So when the mapping of such code or
+ * the code itself changes, all jumps to fixed blocks are taken back, and the jump caches of supervisors
+ * are emptied: by invalidations at once (tlb.c), after writes when POLL_RESYNC is seen. */
+#define CODE_MOVES 1ull
+/* What struct code_block's LINEAR is for the code at LINEAR, whose page the TLB has. */
+static inline uint64_t code_base(struct processor *p, uint64_t linear)
+{
+    bool global = p->tlb->flags[(linear >> PAGE_BITS) & (TLB_ENTRIES - 1)] & TLB_FLAG_GLOBAL;
+    bool fixed = (p->mode & MODE_DECODE) == DECODE_64 && p->cpl == 0 && linear >> 63 && global;
+    return fixed ? linear & ~PAGE_OFFSET_MASK : CODE_MOVES;
+}
+static inline bool code_block_is_fixed(const struct code_block *b)
+{
+    return b->linear != CODE_MOVES;
+}
 /* Copies B's bytes to TO, at most ROOM of them. */
 void code_block_copy(const struct code_block *b, uint8_t *to, unsigned room);
 
@@ -293,6 +316,8 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
 /* ---------------------------------------------------------------- tlb.c */
 
 void tlb_allocate(struct processor *p);
+/* Takes back all that leads to fixed blocks. */
+void tlb_forget_fixed(struct processor *p);
 /* The asker that TLB class C stands for. */
 struct access_as tlb_class_as(const struct processor *p, enum tlb_class c);
 /* Puts what T and SLOT allow into TLB's entry for LINEAR. */

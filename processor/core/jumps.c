@@ -73,9 +73,11 @@ const uint8_t *jumps_find(struct processor *p, uint64_t linear)
     const struct tlb_entry *e = tlb_entry(p, linear);
     if ((mode & MODE_DECODE) != DECODE_64 || (linear & ~PAGE_OFFSET_MASK) != e->fetch)
         return NULL;
+    uint64_t base = code_base(p, linear);
     const uint8_t *hva = (const uint8_t *)(e->host + (linear & PAGE_OFFSET_MASK));
     for (struct code_block *b = *code_bucket(p, hva, mode); b; b = b->chain) {
-        if (b->hva != hva || b->mode != mode || !code_block_stands(p, b, linear))
+        if (b->hva != hva || b->mode != mode || b->linear != base ||
+            !code_block_stands(p, b, linear))
             continue;
         if (!b->start || !code_block_valid(b) || !code_block_settled(b))
             return NULL;

@@ -3,6 +3,8 @@
 #include "filter.h"
 #include "internal.h"
 
+#include "processor/translate/translate.h"
+
 #include <stdlib.h>
 
 /* A tag that no address of entry INDEX matches: its page differs in the lowest index bit. */
@@ -119,11 +121,18 @@ static void set_drop_non_global(struct tlb_set *s)
     jumps_drop_local(user_jumps(s));
 }
 
-/* What all sets share. */
+/* What all sets share, which is all that leads to fixed blocks. */
 static void shared_empty(struct processor *p)
 {
     jumps_empty(&p->jump_caches[JUMPS_SUPERVISOR]);
     jumps_empty(&p->jump_caches[JUMPS_SLOW]);
+    if (p->translator)
+        translator_unlink(p->translator);
+}
+void tlb_forget_fixed(struct processor *p)
+{
+    if (p->jump_caches)
+        shared_empty(p);
 }
 static void shared_drop_local(struct processor *p)
 {
@@ -132,6 +141,8 @@ static void shared_drop_local(struct processor *p)
 }
 static void shared_drop(struct processor *p, uint64_t linear, unsigned bits)
 {
+    if (p->translator && translator_is_linked(p->translator, linear, bits))
+        translator_unlink(p->translator);
     jumps_drop(&p->jump_caches[JUMPS_SUPERVISOR], linear, bits);
     jumps_drop(&p->jump_caches[JUMPS_SLOW], linear, bits);
 }

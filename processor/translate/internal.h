@@ -75,7 +75,10 @@ struct translate_site {
     const uint8_t *next;   /* host: behind the instruction, with flags in the frame */
     uint8_t *check;        /* of an access: the comparison with the recent entry (writable) */
     uint8_t *jump;         /* the distance of a jump that may be made direct (writable) */
+    uint8_t *apart;        /* where it leads as long as it is not (writable) */
+    uint8_t *refused;      /* and of one that led to C, if it is not to be */
     const struct code_block *block;
+    uint64_t far;    /* linear address that it jumps to, if that is in another page; else 0 */
     uint16_t target; /* page offset that it jumps to */
     uint16_t live;   /* flags that count: before the instruction, or at the target */
     uint16_t index;  /* instructions of the block before this one */
@@ -87,6 +90,8 @@ struct translate_site {
     bool x87;      /* the block's: here, where C looks anyway */
     bool in_frame; /* a jump: live flags are in the frame */
 };
+
+#define LINK_FILTER 65536
 
 /* Light calls: see light.h. */
 enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_TARGET, LIGHT_COUNT };
@@ -112,11 +117,20 @@ struct translator {
     uint64_t patient; /* icount when patience was last lost */
     bool full;        /* the caches have to be emptied before anything else is translated */
     uint32_t pending; /* a link site that led here, plus 1; 0: none */
+    uint32_t *links;  /* sites of direct jumps to other pages */
+    uint32_t link_count;
+    uint64_t linked[LINK_FILTER / 64]; /* a filter of the pages that they lead to */
     struct checker *checker;
     struct tracer *tracer; /* NULL: nobody looks */
     struct processor_translator_counts counts;
     uint64_t handled[OP_COUNT]; /* of counts.handlers, by operation */
 };
+
+/* RIP of offset 0 of the page of site S's block. */
+static inline uint64_t translate_site_code(const struct translate_site *s, uint64_t frame_code)
+{
+    return code_block_is_fixed(s->block) ? s->block->linear : frame_code;
+}
 
 static inline const uint8_t *translator_executable(const struct translator *t, const uint8_t *at)
 {
@@ -162,6 +176,7 @@ enum late_kind {
     LATE_RESUME, /* where sites FIRST.. go on after it: load flags */
     LATE_CHAIN,  /* a taken forward branch inside the page */
     LATE_FAR,    /* a taken branch to another page */
+    LATE_LINK,   /* one that is not direct yet */
     LATE_VECTOR, /* load the vector registers */
     LATE_X87,    /* and those of x87 */
     LATE_STALE,  /* entered though dead, or while something is asked for */
@@ -198,6 +213,7 @@ struct lowering {
     bool t1_tlb;          /* and now */
     uint8_t *start;       /* entry from the run loop, flags in the frame */
     uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
+    uint8_t *linked;      /* entry for direct jumps from other pages, flags in the frame */
     struct late late[LATE_MAX];
     unsigned lates;
 };
@@ -225,6 +241,11 @@ static inline enum decode_mode lower_decode_mode(const struct lowering *l)
     return (enum decode_mode)(l->b->mode & MODE_DECODE);
 }
 
+static inline bool lower_is_fixed(const struct lowering *l)
+{
+    return code_block_is_fixed(l->b);
+}
+
 /* The host register of guest register R, or -1 for one that lives in the frame at HOME. */
 int lower_register(unsigned r);
 int32_t lower_home(unsigned r);
@@ -240,6 +261,8 @@ void lower_load_flags(struct lowering *l);
 /* Brings them back if they are only in the frame. */
 void lower_use_flags(struct lowering *l);
 
+/* Puts the linear address of the page's OFFSET into TO; flags stay. */
+void lower_code_address(struct lowering *l, enum host_register to, int64_t offset);
 /* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
  * scratch register.  False when it cannot be encoded. */
 bool lower_effective(struct lowering *l, enum host_register to);
@@ -289,6 +312,8 @@ void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
 /* Ends the path after COUNT instructions by going to the page offset TARGET, which may lie outside
  * the page; flags in EFLAGS. */
 void lower_go(struct lowering *l, unsigned count, int64_t target);
+/* Emits what site SITE's jump to another page leads to until it is direct. */
+void lower_not_linked(struct lowering *l, uint32_t site);
 /* Adds COUNT to the instructions retired; flags are lost unless KEEP. */
 void lower_count(struct lowering *l, unsigned count, bool keep);
 /* Flags that may be read by the code at OFFSET of the block's page. */

@@ -79,7 +79,7 @@ const uint8_t *light_syscall(struct processor *p, const struct translate_site *s
         return NULL;
     uint16_t selector = p->msr.star >> 32 & 0xfffc;
     uint32_t flags = p->rflags | frame_status(frame);
-    p->gpr[REG_RCX] = frame[FRAME_CODE] + s->insn->offset + s->insn->length;
+    p->gpr[REG_RCX] = translate_site_code(s, frame[FRAME_CODE]) + s->insn->offset + s->insn->length;
     frame[FRAME_R11] = flags & ~FLAG_RF;
     load_flat(p, selector, selector + 8, 0);
     return go(p, s, frame, p->msr.lstar, 0, flags & ~((uint32_t)p->msr.sfmask | FLAG_RF));

@@ -211,8 +211,7 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
     unsigned index = jump_index(lower_is_32(l) ? (uint32_t)linear : linear);
     lower_save_flags(l);
     lower_count(l, count, false);
-    emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
-    emit_lea(e, T0, T0, (int32_t)target);
+    lower_code_address(l, T0, target);
     make_key(l);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_JUMPS));
     compare_entry(e, index);
@@ -260,10 +259,37 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
         lower_thunk(l, l->t->link, site);
 }
 
+/* From fixed code: a jump that is made direct when its target is known.  That asks for requests
+ * itself. */
+static void go_linked(struct lowering *l, unsigned count, int64_t target)
+{
+    if (l->flags == FLAGS_IN_BOTH)
+        lower_save_flags(l);
+    lower_count(l, count, l->flags == FLAGS_IN_EFLAGS);
+    uint32_t site = lower_site(l);
+    struct translate_site *s = &l->t->sites[site];
+    s->far = l->b->linear + (uint64_t)target;
+    s->in_frame = l->flags == FLAGS_IN_FRAME;
+    s->jump = emit_jump(&l->e, NULL);
+    lower_late(l, LATE_LINK, s->jump, site);
+}
+
+void lower_not_linked(struct lowering *l, uint32_t site)
+{
+    struct translate_site *s = &l->t->sites[site];
+    s->apart = l->e.at;
+    lower_save_flags(l);
+    emit_constant(&l->e, T0, s->far);
+    emit_constant(&l->e, T1, site);
+    s->refused = emit_jump(&l->e, l->t->link);
+}
+
 void lower_go(struct lowering *l, unsigned count, int64_t target)
 {
     if (lower_in_page(target))
         go_near(l, count, target);
+    else if (lower_is_fixed(l) && !l->t->check)
+        go_linked(l, count, target);
     else
         go_far(l, count, target);
 }
@@ -329,9 +355,20 @@ static void push_return(struct lowering *l)
 {
     struct emitter *e = &l->e;
     lower_push_slot(l);
-    emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
-    emit_lea(e, T1, T1, l->i->offset + l->i->length);
-    word_store(l, T0, T1);
+    int64_t offset = l->i->offset + l->i->length;
+    uint64_t linear = l->b->linear + (uint64_t)offset;
+    if (lower_is_fixed(l) && (int64_t)linear == (int32_t)linear) {
+        emit_op(e, &(struct host_op){.wide = true, /* mov qword [T0], linear */
+                                     .opcode = 0xc7,
+                                     .has_modrm = true,
+                                     .memory = true,
+                                     .rm = T0,
+                                     .immediates = 4,
+                                     .immediate = linear});
+    } else {
+        lower_code_address(l, T1, offset);
+        word_store(l, T0, T1);
+    }
     move_stack(l, -(int32_t)word(l));
 }
 

@@ -48,6 +48,16 @@ static enum host_register bring(struct lowering *l, unsigned r, enum host_regist
     return scratch;
 }
 
+void lower_code_address(struct lowering *l, enum host_register to, int64_t offset)
+{
+    if (lower_is_fixed(l)) {
+        emit_constant(&l->e, to, l->b->linear + (uint64_t)offset);
+        return;
+    }
+    emit_load(&l->e, to, HOST_RSP, FRAME(FRAME_CODE));
+    emit_lea(&l->e, to, to, (int32_t)offset);
+}
+
 bool lower_effective(struct lowering *l, enum host_register to)
 {
     const struct insn *i = l->i;
@@ -60,8 +70,7 @@ bool lower_effective(struct lowering *l, enum host_register to)
         return false;
     int32_t disp = (int32_t)i->disp;
     if (i->base == REG_CODE) {
-        emit_load(e, to, HOST_RSP, FRAME(FRAME_CODE));
-        emit_lea(e, to, to, disp);
+        lower_code_address(l, to, disp);
     } else if (i->base == REG_NONE && i->index == REG_NONE) {
         emit_constant(e, to, (uint64_t)(int64_t)disp);
     } else if (i->index == REG_NONE) {

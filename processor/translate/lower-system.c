@@ -246,15 +246,31 @@ static void load_selector(struct lowering *l, enum host_register to, unsigned n)
                                      .disp = SELECTOR(n)});
 }
 
+/* Puts the low half of T0d into guest register R, whose rest stays. */
+static void put16(struct lowering *l, unsigned r)
+{
+    int host = lower_register(r);
+    emit_op(&l->e, &(struct host_op){.operand16 = true, /* mov r or [home], T0w */
+                                     .opcode = 0x89,
+                                     .has_modrm = true,
+                                     .reg = T0,
+                                     .memory = host < 0,
+                                     .rm = (uint8_t)(host < 0 ? HOST_RSP : host),
+                                     .disp = host < 0 ? lower_home(r) : 0});
+}
+
 /* MOV from a segment register: selectors have 16 bits, in memory as well. */
 bool lower_read_segment(struct lowering *l)
 {
     const struct insn *i = l->i;
-    if (i->reg > SEG_GS || (i->mod3 && i->opsize == 2))
+    if (i->reg > SEG_GS)
         return false;
     if (i->mod3) {
         load_selector(l, T0, i->reg);
-        put(l, i->rm);
+        if (i->opsize == 2)
+            put16(l, i->rm);
+        else
+            put(l, i->rm);
         return true;
     }
     if (l->live)

@@ -96,8 +96,7 @@ void x87_note_last(struct processor *p, const struct translate_site *s)
 static void record(struct lowering *l)
 {
     struct emitter *e = &l->e;
-    emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
-    emit_lea(e, T1, T1, l->i->offset);
+    lower_code_address(l, T1, l->i->offset);
     emit_store(e, HOST_RSP, FRAME(FRAME_FIP), T1);
     emit_op(e, &(struct host_op){.wide = true, /* mov qword [frame], opcode */
                                  .opcode = 0xc7,

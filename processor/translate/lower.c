@@ -317,9 +317,11 @@ static void emit_late(struct lowering *l, const struct late *late)
     case LATE_FAR:
         lower_go(l, late->n + 1, late->target);
         break;
+    case LATE_LINK:
+        lower_not_linked(l, late->site);
+        break;
     case LATE_STALE:
-        emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
-        emit_lea(e, T0, T0, l->b->offset);
+        lower_code_address(l, T0, l->b->offset);
         emit_jump(e, l->t->exit);
         break;
     }
@@ -353,8 +355,7 @@ static void emit_crossing(struct lowering *l)
 {
     struct emitter *e = &l->e;
     struct code_page *second = l->b->second;
-    emit_load(e, T0, HOST_RSP, FRAME(FRAME_CODE));
-    emit_lea(e, T0, T0, PAGE_BYTES);
+    lower_code_address(l, T0, PAGE_BYTES);
     lower_tlb_index(e, 0);
     emit_alu_load(e, ALU_CMP, T0, T1,
                   (int32_t)(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, fetch)));
@@ -383,11 +384,14 @@ static void emit_entry(struct lowering *l, bool live)
         emit_jump_if(e, CC_Z, l->t->exit);
         emit_lea(e, T0, T0, -(int32_t)b->offset);
         emit_truncate(e, T0);
-    } else {
+    } else if (!lower_is_fixed(l)) {
         emit_lea(e, T0, T0, -(int32_t)b->offset);
     }
-    emit_store(e, HOST_RSP, FRAME(FRAME_CODE), T0);
-    stale_unless_generation(l, b->page, b->generation);
+    if (!lower_is_fixed(l)) {
+        emit_store(e, HOST_RSP, FRAME(FRAME_CODE), T0);
+        stale_unless_generation(l, b->page, b->generation);
+    }
+    l->linked = e->at;
     emit_load(e, T0, HOST_RSP, FRAME(FRAME_P));
     stale_unless(l, T0, offsetof(struct processor, poll), 0);
     l->start = e->at;
@@ -520,6 +524,8 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     tracer_end(&l);
     t->used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
     b->direct = l.direct;
+    b->linked = lower_is_fixed(&l) ? l.linked : NULL;
+    b->live = live[0];
     b->start = translator_executable(t, l.start);
     b->host_bytes = (uint16_t)(l.e.at - l.start);
     if (!t->check)

@@ -271,6 +271,13 @@ struct onward {
 };
 static const struct onward leave = {NULL, 0};
 
+/* C was called at site S: what translations leave to it to know. */
+static void arrive(struct processor *p, const struct translate_site *s)
+{
+    p->gpr[REG_CODE] = translate_site_code(s, p->gpr[REG_CODE]);
+    x87_note_last(p, s);
+}
+
 /* Ends the copy of an instruction that runs alone: says that control fell through to here. */
 static const struct insn *fell_through(struct processor *p, const struct insn *i)
 {
@@ -291,7 +298,7 @@ static bool still_mapped(struct processor *p, const struct translate_site *s)
 /* Runs the handler of site S's instruction.  Counts it when control does not come back here. */
 static struct onward run_handler(struct processor *p, const struct translate_site *s)
 {
-    x87_note_last(p, s);
+    arrive(p, s);
     if (p->translator->check) {
         /* The interpreter's turn comes after the comparison. */
         checker_live(p->translator->checker, s->live);
@@ -350,7 +357,7 @@ static struct onward load_vectors(struct processor *p, uint64_t site, uint64_t t
     const struct translate_site *s = &p->translator->sites[site];
     unsigned level = vector_level(p);
     (void)t0;
-    x87_note_last(p, s);
+    arrive(p, s);
     if (level >= s->size)
         return (struct onward){s->resume, level};
     return interpret_from(p, s);
@@ -361,6 +368,7 @@ static struct onward load_x87(struct processor *p, uint64_t site, uint64_t t0)
 {
     const struct translate_site *s = &p->translator->sites[site];
     (void)t0;
+    arrive(p, s);
     if (x87_native(p))
         return (struct onward){s->resume, 1};
     return interpret_from(p, s);
@@ -385,7 +393,7 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
     struct translate_site *s = &p->translator->sites[site];
     uint64_t inside = linear & PAGE_OFFSET_MASK, size = PAGE_BYTES - inside;
     uint64_t *misses = p->translator->counts.misses;
-    x87_note_last(p, s);
+    arrive(p, s);
     if (p->tlb->patience < 0) {
         lower_check_weary(p, s);
         if (remember(p, s, linear)) {
@@ -422,13 +430,14 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
     return (struct onward){s->resume, (uint64_t)(uintptr_t)host};
 }
 
-/* A jump inside the page that is not direct yet. */
+/* A jump that is not direct yet. */
 static struct onward link_jump(struct processor *p, uint64_t site, uint64_t t0)
 {
     struct translator *t = p->translator;
+    const struct translate_site *s = &t->sites[site];
     (void)t0;
-    x87_note_last(p, &t->sites[site]);
-    p->rip = p->gpr[REG_CODE] + t->sites[site].target;
+    arrive(p, s);
+    p->rip = s->far ? s->far : p->gpr[REG_CODE] + s->target;
     t->pending = (uint32_t)site + 1;
     if (t->check)
         checker_live(t->checker, t->sites[site].live);
@@ -494,9 +503,11 @@ struct translator *translator_new(unsigned threshold, const struct processor_tra
     t->check = check;
     t->sites = mmap(NULL, SITE_COUNT * sizeof(*t->sites), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    t->links = mmap(NULL, SITE_COUNT * sizeof(*t->links), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (check)
         t->checker = checker_new();
-    if (t->sites == MAP_FAILED || !map_code(t) || (check && !t->checker)) {
+    if (t->sites == MAP_FAILED || t->links == MAP_FAILED || !map_code(t) || (check && !t->checker)) {
         translator_free(t);
         return NULL;
     }
@@ -518,6 +529,8 @@ void translator_free(struct translator *t)
         return;
     if (t->sites && t->sites != MAP_FAILED)
         munmap(t->sites, SITE_COUNT * sizeof(*t->sites));
+    if (t->links && t->links != MAP_FAILED)
+        munmap(t->links, SITE_COUNT * sizeof(*t->links));
     if (t->writable && t->writable != MAP_FAILED)
         munmap(t->writable, CODE_BYTES);
     if (t->executable && t->executable != MAP_FAILED)
@@ -533,6 +546,7 @@ void translator_empty(struct translator *t)
     t->site_count = 0;
     t->full = false;
     t->pending = 0;
+    t->link_count = 0;
     t->counts.emptied++;
 }
 
@@ -577,18 +591,78 @@ bool translator_full(const struct translator *t)
     return t->full;
 }
 
+static bool is_same_page(const struct translate_site *s, const struct code_block *b)
+{
+    return s->block->mode == b->mode && s->block->page == b->page &&
+           s->block->generation == b->generation && s->block->linear == b->linear &&
+           s->target == b->offset;
+}
+
+static void filter_add_link(struct translator *t, uint64_t linear)
+{
+    uint64_t n = (linear >> PAGE_BITS) % LINK_FILTER;
+    t->linked[n / 64] |= BIT(n % 64);
+}
+
+/* Makes a jump from another page direct, or, where flags would be lost, one that asks the jump cache. */
+static void link_far(struct translator *t, uint32_t site, const struct code_block *b)
+{
+    struct translate_site *s = &t->sites[site];
+    if (!b->linked || s->far != b->linear + b->offset)
+        return;
+    if (b->live && !s->in_frame) {
+        emit_patch(s->refused, t->far);
+        return;
+    }
+    emit_patch(s->jump, b->linked);
+    t->links[t->link_count++] = site;
+    filter_add_link(t, s->far);
+    t->counts.links++;
+}
+
+void translator_unlink(struct translator *t)
+{
+    for (uint32_t n = 0; n < t->link_count; n++) {
+        const struct translate_site *s = &t->sites[t->links[n]];
+        emit_patch(s->jump, s->apart);
+    }
+    if (t->link_count)
+        memset(t->linked, 0, sizeof(t->linked));
+    t->link_count = 0;
+}
+
+bool translator_is_linked(const struct translator *t, uint64_t linear, unsigned bits)
+{
+    enum { WORD_BITS = PAGE_BITS + 6 };
+    uint64_t page = linear >> PAGE_BITS;
+    if (!t->link_count)
+        return false;
+    if (bits == PAGE_BITS)
+        return t->linked[page % LINK_FILTER / 64] & BIT(page % 64);
+    for (uint64_t n = 0; n < 1ull << (bits - WORD_BITS) && n < LINK_FILTER / 64; n++) {
+        uint64_t first = linear >> bits << (bits - WORD_BITS);
+        if (t->linked[(first + n) % (LINK_FILTER / 64)])
+            return true;
+    }
+    return false;
+}
+
 /* Makes the jump that led here direct. */
 static void link_to(struct translator *t, const struct code_block *b)
 {
     if (!t->pending)
         return;
-    const struct translate_site *s = &t->sites[t->pending - 1];
+    uint32_t site = t->pending - 1;
+    const struct translate_site *s = &t->sites[site];
     t->pending = 0;
-    if (t->check || s->block->mode != b->mode || s->block->page != b->page ||
-        s->block->generation != b->generation || s->target != b->offset)
+    if (t->check)
         return;
-    emit_patch(s->jump, s->in_frame ? t->writable + (b->start - t->executable) : b->direct);
-    t->counts.links++;
+    if (s->far) {
+        link_far(t, site, b);
+    } else if (is_same_page(s, b)) {
+        emit_patch(s->jump, s->in_frame ? t->writable + (b->start - t->executable) : b->direct);
+        t->counts.links++;
+    }
 }
 
 /* Outside 64-bit mode what leads out of a translation has the key of a jump entry. */
