@@ -89,7 +89,8 @@ struct trapeze_kvm_exit_counts {
 };
 #define TRAPEZE_KVM_GET_EXIT_COUNTS _IOWR(KVMIO, 0xf1, struct trapeze_kvm_exit_counts)
 
-/* vCPU: instructions retired so far. */
+/* vCPU: instructions retired so far; of those that ran translated only what was counted: see
+ * TRAPEZE_KVM_COUNT_INSTRUCTIONS. */
 #define TRAPEZE_KVM_GET_INSTRUCTIONS _IOR(KVMIO, 0xf2, __u64)
 
 /* VM (version 2): how its vCPUs run code; before the first of them is created, else -EBUSY.
@@ -144,6 +145,10 @@ struct trapeze_kvm_translator_difference {
  * /tmp/perf-PID.map, to the file whose descriptor is the argument (which may be closed afterwards).
  * -EBADF when it is none. */
 #define TRAPEZE_KVM_NAME_TRANSLATIONS _IO(KVMIO, 0xfa)
+
+/* VM (version 3): new vCPUs count the instructions that their translations retire, for
+ * TRAPEZE_KVM_GET_INSTRUCTIONS and the statistic of that name; it costs some speed. */
+#define TRAPEZE_KVM_COUNT_INSTRUCTIONS _IO(KVMIO, 0xfb)
 
 /* vCPU (version 3): guest code and what was made of it; -ENOENT when no block at the address was
  * translated. */

@@ -11,9 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Pause-loop exiting: PAUSEs at most so many instructions apart are one loop, which exits after so
+/* Pause-loop exiting: PAUSEs at most so many ticks of the TSC apart are one loop, which exits after so
  * many PAUSEs (some tens of microseconds). */
-#define PAUSE_LOOP_GAP    64
+#define PAUSE_LOOP_GAP    4096
 #define PAUSE_LOOP_WINDOW 512
 
 bool vcpu_is_bsp(const struct vcpu *v)

@@ -456,6 +456,16 @@ static long do_trace_translation(struct ioctl_call *c)
     return 0;
 }
 
+static long do_count_instructions(struct ioctl_call *c)
+{
+    long r = lock_before_vcpus(c->vm);
+    if (r < 0)
+        return r;
+    c->vm->translator.count = true;
+    pthread_mutex_unlock(&c->vm->lock);
+    return 0;
+}
+
 static long do_name_translations(struct ioctl_call *c)
 {
     struct processor_translator *how = &c->vm->translator;
@@ -486,6 +496,7 @@ static const struct ioctl_entry vm_requests[] = {
     {TRAPEZE_KVM_SET_TRANSLATOR, ARG_IN, do_set_translator},
     {TRAPEZE_KVM_TRACE_TRANSLATION, ARG_IN, do_trace_translation},
     {TRAPEZE_KVM_NAME_TRANSLATIONS, ARG_VALUE, do_name_translations},
+    {TRAPEZE_KVM_COUNT_INSTRUCTIONS, ARG_VALUE, do_count_instructions},
     {KVM_CHECK_EXTENSION, ARG_VALUE, do_check_extension},
     {KVM_ENABLE_CAP, ARG_IN, do_enable_cap},
     {KVM_CREATE_VCPU, ARG_VALUE, do_create_vcpu},

@@ -201,6 +201,8 @@ static bool set_translator(struct machine *m, GError **error)
     struct trapeze_kvm_translator t = {.mode = modes[m->config->translator]};
     long result;
 
+    if (m->config->stats && m->engine->extended)
+        engine_ioctl_pointer(m->engine, m->vm, TRAPEZE_KVM_COUNT_INSTRUCTIONS, NULL);
     if (m->config->translator == TRANSLATOR_DEFAULT)
         return true;
     if (!m->engine->extended) {

@@ -21,6 +21,7 @@ struct processor_translator {
     bool on;
     unsigned threshold; /* a block is translated at this lookup (0: the default) */
     bool check;         /* compare every run of a translation with the interpreter */
+    bool count;         /* count the instructions that translations retire, which costs some speed */
     size_t code_bytes;  /* of host code at most, at least 128 KiB (0: the default, 64 MiB) */
     /* Keep the last translation of the block that covers trace_address, for
      * processor_get_translation. */

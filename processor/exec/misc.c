@@ -65,15 +65,17 @@ HANDLER(fence)
 }
 
 /* PAUSE exits by its own control, or when a loop of it at CPL 0 runs longer than the window (pause-
- * loop exiting, SDM volume 3, 26.1.3; the gap is counted in instructions, the window in PAUSEs). */
+ * loop exiting, SDM volume 3, 26.1.3; the gap is counted in ticks of the host's
+ * TSC, the window in PAUSEs). */
 HANDLER(pause_hint)
 {
     if (p->intercepts & INTERCEPT_PAUSE)
         vm_exit(p, EXIT_REASON_PAUSE, 0);
     if (p->intercepts & INTERCEPT_PAUSE_LOOP && p->cpl == 0) {
-        if (p->icount - p->pause_last > p->vmcs.ple_gap)
+        uint64_t now = __builtin_ia32_rdtsc();
+        if (now - p->pause_last > p->vmcs.ple_gap)
             p->pause_count = 0;
-        p->pause_last = p->icount;
+        p->pause_last = now;
         if (++p->pause_count > p->vmcs.ple_window) {
             p->pause_count = 0;
             vm_exit(p, EXIT_REASON_PAUSE, 0);

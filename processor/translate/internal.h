@@ -114,7 +114,8 @@ struct translator {
     const uint8_t *cold;
     unsigned threshold;
     bool check;
-    uint64_t patient; /* icount when patience was last lost */
+    bool count;       /* translations count the instructions that they retire */
+    uint64_t patient; /* the host's TSC when patience was last lost */
     bool full;        /* the caches have to be emptied before anything else is translated */
     uint32_t pending; /* a link site that led here, plus 1; 0: none */
     uint32_t *links;  /* sites of direct jumps to other pages */
@@ -310,11 +311,12 @@ void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t
 /* Emits the jump to THUNK with site SITE. */
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
 /* Ends the path after COUNT instructions by going to the page offset TARGET, which may lie outside
- * the page; flags in EFLAGS. */
-void lower_go(struct lowering *l, unsigned count, int64_t target);
+ * the page.  FROM is the distance of the jump that leads here alone, and which may lead straight to the
+ * target once that is known; or NULL. */
+void lower_go(struct lowering *l, unsigned count, int64_t target, uint8_t *from);
 /* Emits what site SITE's jump to another page leads to until it is direct. */
 void lower_not_linked(struct lowering *l, uint32_t site);
-/* Adds COUNT to the instructions retired; flags are lost unless KEEP. */
+/* Adds COUNT to the instructions retired, if they are counted; flags are lost unless KEEP. */
 void lower_count(struct lowering *l, unsigned count, bool keep);
 /* Flags that may be read by the code at OFFSET of the block's page. */
 uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth);

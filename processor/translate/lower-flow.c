@@ -221,14 +221,27 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
 
 /* ---------------------------------------------------------------- inside the page */
 
-static void go_near(struct lowering *l, unsigned count, int64_t target)
+/* Leaves the jump at FROM to lead where it may be direct from the start, or emits one if there is none:
+ * FROM leads here alone, so nothing may stand between it and its target. */
+static uint8_t *jump_on(struct lowering *l, uint8_t *from, const uint8_t *target)
+{
+    if (!from)
+        return emit_jump(&l->e, target);
+    if (target)
+        emit_patch(from, target);
+    return from;
+}
+
+static void go_near(struct lowering *l, unsigned count, int64_t target, uint8_t *from)
 {
     struct emitter *e = &l->e;
     bool backward = target <= l->i->offset;
     uint16_t live = lower_live_at(l, target, 0);
     uint8_t *stop = NULL;
+    if (l->t->count || backward)
+        from = NULL;
     if (l->flags == FLAGS_IN_BOTH)
-        lower_save_flags(l);
+        l->flags = FLAGS_IN_EFLAGS;
     lower_count(l, count, live && l->flags != FLAGS_IN_FRAME);
     if (backward) {
         if (live)
@@ -248,9 +261,9 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
     s->target = (uint16_t)target;
     s->live = live;
     s->in_frame = live && l->flags == FLAGS_IN_FRAME;
-    /* At first the jump leads behind itself, to where the run loop is asked. */
+    /* At first the jump leads to where the run loop is asked. */
     bool self = target == l->b->offset && !l->t->check;
-    s->jump = emit_jump(e, !self ? NULL : s->in_frame ? l->start : l->direct);
+    s->jump = jump_on(l, from, !self ? NULL : s->in_frame ? l->start : l->direct);
     if (!self && live)
         lower_save_flags(l);
     if (stop)
@@ -261,8 +274,10 @@ static void go_near(struct lowering *l, unsigned count, int64_t target)
 
 /* From fixed code: a jump that is made direct when its target is known.  That asks for requests
  * itself. */
-static void go_linked(struct lowering *l, unsigned count, int64_t target)
+static void go_linked(struct lowering *l, unsigned count, int64_t target, uint8_t *from)
 {
+    if (l->t->count)
+        from = NULL;
     if (l->flags == FLAGS_IN_BOTH)
         lower_save_flags(l);
     lower_count(l, count, l->flags == FLAGS_IN_EFLAGS);
@@ -270,8 +285,11 @@ static void go_linked(struct lowering *l, unsigned count, int64_t target)
     struct translate_site *s = &l->t->sites[site];
     s->far = l->b->linear + (uint64_t)target;
     s->in_frame = l->flags == FLAGS_IN_FRAME;
-    s->jump = emit_jump(&l->e, NULL);
-    lower_late(l, LATE_LINK, s->jump, site);
+    s->jump = jump_on(l, from, NULL);
+    if (from)
+        lower_not_linked(l, site);
+    else
+        lower_late(l, LATE_LINK, s->jump, site);
 }
 
 void lower_not_linked(struct lowering *l, uint32_t site)
@@ -284,12 +302,12 @@ void lower_not_linked(struct lowering *l, uint32_t site)
     s->refused = emit_jump(&l->e, l->t->link);
 }
 
-void lower_go(struct lowering *l, unsigned count, int64_t target)
+void lower_go(struct lowering *l, unsigned count, int64_t target, uint8_t *from)
 {
     if (lower_in_page(target))
-        go_near(l, count, target);
+        go_near(l, count, target, from);
     else if (lower_is_fixed(l) && !l->t->check)
-        go_linked(l, count, target);
+        go_linked(l, count, target, from);
     else
         go_far(l, count, target);
 }
@@ -298,7 +316,7 @@ bool lower_jump(struct lowering *l)
 {
     if (l->i->opsize == 2)
         return false;
-    lower_go(l, l->n + 1, lower_branch_target(l->i));
+    lower_go(l, l->n + 1, lower_branch_target(l->i), NULL);
     return true;
 }
 
@@ -314,7 +332,7 @@ bool lower_jump_conditional(struct lowering *l)
         /* Backward: most likely a loop, so that the taken path has no second jump. */
         uint8_t *over = emit_jump_if(e, cc ^ 1, NULL);
         enum flags_place flags = l->flags;
-        lower_go(l, l->n + 1, target);
+        lower_go(l, l->n + 1, target, NULL);
         emit_patch(over, e->at);
         l->flags = flags;
         if (l->t1_tlb)
@@ -341,10 +359,10 @@ bool lower_loop(struct lowering *l)
         emit_byte(e, 0x67);
     EMIT(e, i->opcode, 5); /* over the jump that follows */
     uint8_t *on = emit_jump(e, NULL);
-    lower_go(l, l->n + 1, lower_branch_target(i));
+    lower_go(l, l->n + 1, lower_branch_target(i), NULL);
     emit_patch(on, e->at);
     l->flags = flags;
-    lower_go(l, l->n + 1, i->offset + i->length);
+    lower_go(l, l->n + 1, i->offset + i->length, NULL);
     return true;
 }
 
@@ -381,7 +399,7 @@ bool lower_call(struct lowering *l)
     push_return(l);
     if (l->live)
         lower_load_flags(l);
-    lower_go(l, l->n + 1, lower_branch_target(l->i));
+    lower_go(l, l->n + 1, lower_branch_target(l->i), NULL);
     return true;
 }
 

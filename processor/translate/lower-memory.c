@@ -182,8 +182,8 @@ static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool wr
 }
 
 /* Every so many misses of recent entries, one is looked at: if they came within so many
- * instructions, and its site is met so often, it is made to look in the TLB proper at once. */
-enum { PATIENCE = 256, DENSE = 16 * PATIENCE, WEARY = 2 };
+ * ticks of the TSC, and its site is met so often, it is made to look in the TLB proper at once. */
+enum { PATIENCE = 256, DENSE = 32 * PATIENCE, WEARY = 2 };
 
 /* The data behind a stub's call of its thunk and the jump back. */
 enum { STUB_SITE = 5, STUB_RECENT = 9 };
@@ -281,9 +281,10 @@ void lower_check_weary(struct processor *p, struct translate_site *s)
     enum { ROOM = 128 };
     struct translator *t = p->translator;
     uint32_t site = (uint32_t)(s - t->sites);
-    bool dense = p->icount - t->patient < DENSE;
+    uint64_t now = __builtin_ia32_rdtsc();
+    bool dense = now - t->patient < DENSE;
     p->tlb->patience = PATIENCE;
-    t->patient = p->icount;
+    t->patient = now;
     if (!dense || ++s->weary < WEARY || t->used + ROOM > t->counts.capacity)
         return;
     struct emitter e = {.at = t->writable + t->used};

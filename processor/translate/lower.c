@@ -264,6 +264,8 @@ void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
 void lower_count(struct lowering *l, unsigned count, bool keep)
 {
     struct emitter *e = &l->e;
+    if (!l->t->count)
+        return;
     if (!keep) {
         emit_op(e, &(struct host_op){.wide = true,
                                      .opcode = 0x83,
@@ -315,7 +317,7 @@ static void emit_late(struct lowering *l, const struct late *late)
         break;
     case LATE_CHAIN:
     case LATE_FAR:
-        lower_go(l, late->n + 1, late->target);
+        lower_go(l, late->n + 1, late->target, late->from);
         break;
     case LATE_LINK:
         lower_not_linked(l, late->site);
@@ -514,7 +516,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
         l.n = b->count - 1u;
         l.i = last;
         tracer_part(&l, TRANSLATION_END);
-        lower_go(&l, b->count, b->offset + b->bytes);
+        lower_go(&l, b->count, b->offset + b->bytes, NULL);
     }
     for (unsigned n = 0; n < l.lates; n++)
         emit_late(&l, &l.late[n]);

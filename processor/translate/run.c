@@ -501,6 +501,7 @@ struct translator *translator_new(unsigned threshold, const struct processor_tra
         return NULL;
     t->threshold = threshold;
     t->check = check;
+    t->count = check || how->count;
     t->sites = mmap(NULL, SITE_COUNT * sizeof(*t->sites), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     t->links = mmap(NULL, SITE_COUNT * sizeof(*t->links), PROT_READ | PROT_WRITE,

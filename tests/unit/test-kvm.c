@@ -584,7 +584,7 @@ static void kick(const struct kvm_engine *e)
 
 static void our_extension(const struct kvm_engine *e)
 {
-    struct test_vm *t = test_vm_new(e, 1, false);
+    struct test_vm *t = test_vm_new(e, 0, false);
     struct trapeze_kvm_memory_written w = {.gpa = 0x1000, .size = 0x2000};
     uint64_t instructions = 0;
     if (!is_ours(e)) {
@@ -592,6 +592,9 @@ static void our_extension(const struct kvm_engine *e)
         test_vm_free(t);
         return;
     }
+    CHECK(test_vm(t, TRAPEZE_KVM_COUNT_INSTRUCTIONS, NULL), 0);
+    test_vm_add_vcpu(t, 0);
+    CHECK(test_vm(t, TRAPEZE_KVM_COUNT_INSTRUCTIONS, NULL), -EBUSY);
     CHECK(test_vm(t, TRAPEZE_KVM_MEMORY_WRITTEN, &w), 0);
     w.size = -1ull;
     CHECK(test_vm(t, TRAPEZE_KVM_MEMORY_WRITTEN, &w), -EINVAL);

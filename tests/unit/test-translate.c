@@ -8,11 +8,17 @@
 
 #include <string.h>
 
-static struct guest *translated(struct guest *g, unsigned threshold, bool check)
+static struct guest *translated_how(struct guest *g, struct processor_translator how)
 {
-    const struct processor_translator how = {.on = true, .threshold = threshold, .check = check};
+    how.on = true;
     g_assert_cmpint(processor_set_translator(g->p, &how), ==, 0);
     return g;
+}
+
+static struct guest *translated(struct guest *g, unsigned threshold, bool check)
+{
+    return translated_how(
+        g, (struct processor_translator){.threshold = threshold, .check = check});
 }
 
 static struct processor_translator_counts counts(const struct guest *g)
@@ -58,13 +64,17 @@ static void test_flow(void)
     g_assert_cmphex(expected[REG_RSP], ==, STACK0);
     guest_free(g);
 
-    g = translated(GUEST(64, code_flow), 2, false);
-    guest_halts(g);
-    g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
-    g_assert_cmpuint(g->p->icount, ==, retired);
-    g_assert_cmpuint(counts(g).links, >, 0);
-    g_assert_cmpuint(counts(g).entries, <, 2000); /* else nothing is chained */
-    guest_free(g);
+    for (unsigned count = 0; count < 2; count++) {
+        g = translated_how(GUEST(64, code_flow),
+                           (struct processor_translator){.threshold = 2, .count = count});
+        guest_halts(g);
+        g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
+        if (count)
+            g_assert_cmpuint(g->p->icount, ==, retired);
+        g_assert_cmpuint(counts(g).links, >, 0);
+        g_assert_cmpuint(counts(g).entries, <, 2000); /* else nothing is chained */
+        guest_free(g);
+    }
 
     g = translated(GUEST(64, code_flow), 1, true);
     guest_halts(g);
