@@ -313,7 +313,7 @@ struct processor {
     struct tlb_set *tlb_set;  /* the current one */
     struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */
     struct jump_cache *jump_caches; /* JUMP_CACHES, likewise */
-    uint64_t fixed_drops;     /* of the memory, when the last were noticed */
+    uint64_t drops;           /* of the memory's drops, those that were noticed */
     bool no_write_tags;       /* each store is to be seen: translations are checked */
     struct slot *slot;        /* the last that a lookup found; forgotten when the TLB is flushed */
     uint64_t tlb_clock;

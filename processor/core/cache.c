@@ -138,7 +138,7 @@ static struct code_block *block_begin(struct processor *p, struct code_page *c, 
         .offset = linear & PAGE_OFFSET_MASK,
     };
     if (code_block_is_fixed(b))
-        atomic_store(&c->fixed, true);
+        code_page_fix(c, b->linear);
     if (p->translator)
         translator_prepare(p->translator, b);
     return b;
@@ -187,8 +187,6 @@ static struct code_block *block_make_crossing(struct processor *p, struct code_p
         return NULL;
     struct code_block *b = block_begin(p, c, linear);
     b->second = second;
-    if (code_block_is_fixed(b))
-        atomic_store(&second->fixed, true);
     b->second_generation = atomic_load(&second->generation);
     take_bytes(p, c, offset, left, bytes);
     take_bytes(p, second, 0, INSN_MAX, bytes + left);

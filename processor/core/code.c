@@ -68,6 +68,22 @@ struct code_page *code_page_get(struct memory *m, const uint8_t *hva)
     return c;
 }
 
+void code_page_fix(struct code_page *c, uint64_t linear)
+{
+    uint64_t none = 0;
+    if (!atomic_compare_exchange_strong(&c->fixed, &none, linear) && none != linear)
+        atomic_store(&c->fixed, FIXED_MANY);
+}
+
+static void note_drop(struct memory *m, uint64_t linear)
+{
+    pthread_mutex_lock(&m->drops_lock);
+    uint64_t n = atomic_load(&m->drops);
+    atomic_store(&m->drop[n % DROPS_KEPT], linear);
+    atomic_store(&m->drops, n + 1);
+    pthread_mutex_unlock(&m->drops_lock);
+}
+
 /* Kills all blocks of C.  With C's lock held. */
 static void drop_blocks(struct memory *m, struct code_page *c, struct processor *by)
 {
@@ -81,7 +97,7 @@ static void drop_blocks(struct memory *m, struct code_page *c, struct processor 
     /* A page that keeps modifying itself stays marked, so that its writers need not be told to drop
      * their tags each time it is decoded anew. */
     if (atomic_load(&c->fixed))
-        atomic_fetch_add(&m->fixed_drops, 1);
+        note_drop(m, atomic_load(&c->fixed));
     memory_poll_others(m, NULL, POLL_RESYNC);
     /* The rest of the running block may be what changed: end it after this instruction.  It is dead
      * and its memory is this processor's own, so it may be patched. */

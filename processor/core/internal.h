@@ -26,6 +26,7 @@ struct slot_table {
 };
 
 #define CODE_BUCKETS 16384
+#define DROPS_KEPT   16
 
 struct memory {
     pthread_mutex_t lock; /* guards slot changes and the list of processors */
@@ -43,7 +44,10 @@ struct memory {
     pthread_mutex_t exclusive_lock;
     _Atomic bool exclusive;
     _Atomic bool reported; /* see memory_writes_reported */
-    _Atomic uint64_t fixed_drops; /* times that fixed blocks were dropped */
+    /* Linear addresses of pages whose fixed blocks were dropped: the last ones, and how many so far.
+     * Written under drops_lock. */
+    pthread_mutex_t drops_lock;
+    _Atomic uint64_t drop[DROPS_KEPT], drops;
     _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];
     void (*dirty_hook)(void *, struct processor *, uint32_t, uint64_t);
     void *dirty_opaque;
@@ -112,7 +116,7 @@ struct code_page {
     _Atomic uint64_t mask;       /* lines that hold decoded code; non-zero: write tags must fail */
     /* Lines of mask that copy holds and live blocks may be decoded from: none after a drop. */
     _Atomic uint64_t fresh;
-    _Atomic bool fixed;       /* fixed blocks were decoded from it */
+    _Atomic uint64_t fixed;   /* its linear address in fixed blocks; 0: none; FIXED_MANY */
     _Atomic bool settled;     /* no processor can still hold a write tag; copy was compared since */
     uint64_t epoch;           /* of memory, when the write tags were asked to be dropped */
     uint32_t heat;            /* writes that hit decoded code, lately */
@@ -184,6 +188,9 @@ static inline bool memory_is_compared(struct memory *m)
 /* If the page's bytes changed behind our back, drops what was decoded from them. */
 void code_compare(struct memory *m, const uint8_t *hva);
 
+/* C has fixed blocks at the linear address LINEAR now. */
+void code_page_fix(struct code_page *c, uint64_t linear);
+
 /* ---------------------------------------------------------------- cache.c */
 
 /* Creates and frees a processor's block cache. */
@@ -230,9 +237,10 @@ static inline bool code_block_stands(struct processor *p, const struct code_bloc
 /* A kernel's code stands at one linear address: in 64-bit mode at CPL 0, in the upper half, in a
  * global page.  Its blocks are fixed there: their translations know their address, lead straight to
  * each other across pages, and don't ask whether they are dead.  So when the mapping of such code or
- * the code itself changes, all jumps to fixed blocks are taken back, and the jump caches of supervisors
- * are emptied: by invalidations at once (tlb.c), after writes when POLL_RESYNC is seen. */
+ * the code itself changes, the jumps that lead to the page are taken back, those in supervisors' jump
+ * caches, too: by invalidations at once (tlb.c), after writes when POLL_RESYNC is seen. */
 #define CODE_MOVES 1ull
+#define FIXED_MANY 2ull
 /* What struct code_block's LINEAR is for the code at LINEAR, whose page the TLB has. */
 static inline uint64_t code_base(struct processor *p, uint64_t linear)
 {
@@ -316,8 +324,8 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
 /* ---------------------------------------------------------------- tlb.c */
 
 void tlb_allocate(struct processor *p);
-/* Takes back all that leads to fixed blocks. */
-void tlb_forget_fixed(struct processor *p);
+/* Takes back what leads to fixed blocks that were dropped. */
+void tlb_forget_dropped(struct processor *p);
 /* The asker that TLB class C stands for. */
 struct access_as tlb_class_as(const struct processor *p, enum tlb_class c);
 /* Puts what T and SLOT allow into TLB's entry for LINEAR. */

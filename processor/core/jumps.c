@@ -55,14 +55,24 @@ void jumps_drop_local(struct jump_cache *j)
     j->locals = 0;
 }
 
+/* The address that stands in a key: see jump_key. */
+static uint64_t key_linear(uint64_t key)
+{
+    return key >> 62 == JUMP_LEGACY >> 62 ? key & ~JUMP_LEGACY : key;
+}
+
 void jumps_drop(struct jump_cache *j, uint64_t linear, unsigned bits)
 {
     if (bits == PAGE_BITS && !filter_has(j->pages, linear, PAGE_BITS))
         return;
     if (bits <= REGION_BITS && !filter_has(j->regions, linear, REGION_BITS))
         return;
-    for (unsigned n = 0; n < JUMP_ENTRIES; n++) {
-        if ((((j->entry[n].linear & ~JUMP_LEGACY) ^ linear) >> bits) == 0)
+    /* A page's entries are as near to each other as its addresses are. */
+    _Static_assert(JUMP_ENTRIES % PAGE_BYTES == 0, "whole pages");
+    unsigned first = bits == PAGE_BITS ? jump_index(linear) & ~PAGE_OFFSET_MASK : 0;
+    unsigned count = bits == PAGE_BITS ? PAGE_BYTES : JUMP_ENTRIES;
+    for (unsigned n = first; n < first + count; n++) {
+        if ((key_linear(j->entry[n].linear) ^ linear) >> bits == 0)
             empty_entry(j, n);
     }
 }

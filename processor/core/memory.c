@@ -18,6 +18,7 @@ struct memory *memory_new(void)
     }
     atomic_store(&m->table, empty);
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->drops_lock, NULL);
     pthread_mutex_init(&m->exclusive_lock, NULL);
     pthread_rwlock_init(&m->readers, NULL);
     return m;
@@ -51,6 +52,7 @@ void memory_free(struct memory *m)
         }
     }
     pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->drops_lock);
     pthread_mutex_destroy(&m->exclusive_lock);
     pthread_rwlock_destroy(&m->readers);
     free(m);

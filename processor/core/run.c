@@ -247,11 +247,8 @@ static void take_requests(struct processor *p)
             tlb_drop_write_tags(p, NULL);
         atomic_store(&p->acknowledged, epoch);
     }
-    uint64_t drops = atomic_load(&m->fixed_drops);
-    if (p->fixed_drops != drops) {
-        p->fixed_drops = drops;
-        tlb_forget_fixed(p);
-    }
+    if (p->drops != atomic_load(&m->drops))
+        tlb_forget_dropped(p);
     while (atomic_load(&m->exclusive)) {
         atomic_store(&p->parked, 1);
         pthread_mutex_lock(&m->exclusive_lock);

@@ -70,7 +70,7 @@ static void entry_drop(struct tlb *t, unsigned index)
 /* ---------------------------------------------------------------- filters */
 
 /* The fragments of a large page may be anywhere in the TLB: filters tell whether there are any. */
-enum { GIGANTIC_BITS = 30 };
+enum { GIGANTIC_BITS = 30, ADDRESS_BITS = 63 };
 
 /* Which filter of a set, and which number there, stands for a page of 1 << BITS bytes at LINEAR.
  * PAE's 2 MiB apart, all large pages count as gigantic. */
@@ -127,12 +127,7 @@ static void shared_empty(struct processor *p)
     jumps_empty(&p->jump_caches[JUMPS_SUPERVISOR]);
     jumps_empty(&p->jump_caches[JUMPS_SLOW]);
     if (p->translator)
-        translator_unlink(p->translator);
-}
-void tlb_forget_fixed(struct processor *p)
-{
-    if (p->jump_caches)
-        shared_empty(p);
+        translator_unlink(p->translator, 0, ADDRESS_BITS);
 }
 static void shared_drop_local(struct processor *p)
 {
@@ -141,8 +136,8 @@ static void shared_drop_local(struct processor *p)
 }
 static void shared_drop(struct processor *p, uint64_t linear, unsigned bits)
 {
-    if (p->translator && translator_is_linked(p->translator, linear, bits))
-        translator_unlink(p->translator);
+    if (p->translator)
+        translator_unlink(p->translator, linear, bits);
     jumps_drop(&p->jump_caches[JUMPS_SUPERVISOR], linear, bits);
     jumps_drop(&p->jump_caches[JUMPS_SLOW], linear, bits);
 }
@@ -307,6 +302,27 @@ void tlb_load_cr3(struct processor *p, uint64_t value, bool keep)
         shared_drop_local(p);
     p->tlb_set = set;
     p->tlb = &set->class[class];
+}
+
+void tlb_forget_dropped(struct processor *p)
+{
+    struct memory *m = p->memory;
+    uint64_t first = p->drops, end = atomic_load(&m->drops), pages[DROPS_KEPT];
+    p->drops = end;
+    if (!p->jump_caches)
+        return;
+    for (uint64_t n = first; n < end && end - first <= DROPS_KEPT; n++)
+        pages[n - first] = atomic_load(&m->drop[n % DROPS_KEPT]);
+    /* Those that came meanwhile may have taken the others' place. */
+    bool all = atomic_load(&m->drops) - first > DROPS_KEPT;
+    for (uint64_t n = first; n < end && !all; n++)
+        all = pages[n - first] == FIXED_MANY;
+    if (all) {
+        shared_empty(p);
+        return;
+    }
+    for (uint64_t n = first; n < end; n++)
+        shared_drop(p, pages[n - first], PAGE_BITS);
 }
 
 /* Drops the fragments of large pages that differ from LINEAR only in the low BITS bits. */

@@ -92,6 +92,10 @@ struct translate_site {
 };
 
 #define LINK_FILTER 65536
+struct translate_link {
+    uint64_t far; /* as in its site */
+    uint32_t site;
+};
 
 /* Light calls: see light.h. */
 enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_TARGET, LIGHT_COUNT };
@@ -118,7 +122,7 @@ struct translator {
     uint64_t patient; /* the host's TSC when patience was last lost */
     bool full;        /* the caches have to be emptied before anything else is translated */
     uint32_t pending; /* a link site that led here, plus 1; 0: none */
-    uint32_t *links;  /* sites of direct jumps to other pages */
+    struct translate_link *links; /* the direct jumps to other pages */
     uint32_t link_count;
     uint64_t linked[LINK_FILTER / 64]; /* a filter of the pages that they lead to */
     struct checker *checker;

@@ -616,36 +616,44 @@ static void link_far(struct translator *t, uint32_t site, const struct code_bloc
         return;
     }
     emit_patch(s->jump, b->linked);
-    t->links[t->link_count++] = site;
+    t->links[t->link_count++] = (struct translate_link){s->far, site};
     filter_add_link(t, s->far);
     t->counts.links++;
 }
 
-void translator_unlink(struct translator *t)
+/* Whether there may be links to pages that differ from LINEAR only in the low BITS bits. */
+static bool may_be_linked(const struct translator *t, uint64_t linear, unsigned bits)
 {
-    for (uint32_t n = 0; n < t->link_count; n++) {
-        const struct translate_site *s = &t->sites[t->links[n]];
-        emit_patch(s->jump, s->apart);
-    }
-    if (t->link_count)
-        memset(t->linked, 0, sizeof(t->linked));
-    t->link_count = 0;
-}
-
-bool translator_is_linked(const struct translator *t, uint64_t linear, unsigned bits)
-{
-    enum { WORD_BITS = PAGE_BITS + 6 };
+    enum { WORDS = LINK_FILTER / 64, WORD_BITS = PAGE_BITS + 6 };
     uint64_t page = linear >> PAGE_BITS;
     if (!t->link_count)
         return false;
     if (bits == PAGE_BITS)
         return t->linked[page % LINK_FILTER / 64] & BIT(page % 64);
-    for (uint64_t n = 0; n < 1ull << (bits - WORD_BITS) && n < LINK_FILTER / 64; n++) {
-        uint64_t first = linear >> bits << (bits - WORD_BITS);
-        if (t->linked[(first + n) % (LINK_FILTER / 64)])
+    for (uint64_t n = 0; n < 1ull << (bits - WORD_BITS) && n < WORDS; n++) {
+        if (t->linked[((linear >> bits << (bits - WORD_BITS)) + n) % WORDS])
             return true;
     }
     return false;
+}
+
+void translator_unlink(struct translator *t, uint64_t linear, unsigned bits)
+{
+    if (!may_be_linked(t, linear, bits))
+        return;
+    bool all = bits == 63;
+    uint32_t left = 0;
+    for (uint32_t n = 0; n < t->link_count; n++) {
+        const struct translate_link *link = &t->links[n];
+        const struct translate_site *s = &t->sites[link->site];
+        if (all || (link->far ^ linear) >> bits == 0)
+            emit_patch(s->jump, s->apart);
+        else
+            t->links[left++] = *link;
+    }
+    t->link_count = left;
+    if (all)
+        memset(t->linked, 0, sizeof(t->linked));
 }
 
 /* Makes the jump that led here direct. */
