@@ -140,6 +140,55 @@ static void test_pages(void)
     guest_free(g);
 }
 
+/* A kernel's code: global pages in the upper half, whose blocks are fixed to their addresses and lead
+ * straight to each other.  What they lead to is mapped elsewhere, then written; then the same with an
+ * instruction that crosses a page, by its second half. */
+#define HIGH "0xffffffff80000000"
+GUEST_CODE(64, code_fixed,
+           "9: xor %eax, %eax\n xor %ebx, %ebx\n"
+           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
+           "   movq $0xb103, " HIGH " + 0x100050\n invlpg " HIGH " + 0xa000\n"
+           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
+           "   movb $3, " HIGH " + 0xb003\n movb $1, " HIGH " + 0xf000\n"
+           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
+           "   movq $0x10103, " HIGH " + 0x100078\n invlpg " HIGH " + 0xf000\n"
+           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
+           "   hlt");
+static void test_fixed(void)
+{
+    static const uint8_t callee[] = {0x48, 0x83, 0xc0, 1, 0xc3}; /* add rax, 1; ret */
+    static const uint8_t crossing[] = {0x81, 0xc3, 2, 0, 0, 0, 0xc3}; /* add ebx, 2; ret */
+    for (unsigned how = 0; how < 4; how++) {
+        struct guest *g = translated_how(GUEST(64, code_fixed),
+                                         (struct processor_translator){.threshold = 1 + how / 2,
+                                                                       .count = how == 1,
+                                                                       .check = how == 3});
+        /* The first 2 MiB, in global 4 KiB pages, once more in the uppermost 2 GiB. */
+        for (unsigned n = 0; n < 512; n++)
+            guest_write(g, 0x100000 + 8 * n, n << PAGE_BITS | 0x103, 8);
+        guest_write(g, PAGE_TABLES + 0xff8, guest_read(g, PAGE_TABLES, 8), 8);
+        guest_write(g, PAGE_TABLES + 0x1ff0, guest_read(g, PAGE_TABLES + 0x1000, 8), 8);
+        guest_write(g, PAGE_TABLES + 0x2000, 0x100003, 8);
+        memcpy(g->ram + 0xa000, callee, sizeof(callee));
+        memcpy(g->ram + 0xb000, callee, sizeof(callee));
+        g->ram[0xb003] = 2;
+        memcpy(g->ram + 0xeffd + 1, crossing, sizeof(crossing));
+        memcpy(g->ram + 0x10000, crossing + 2, sizeof(crossing) - 2);
+        g->ram[0x10002] = 1;
+        g->p->cr4 |= CR4_PGE;
+        g->p->rip += 0xffffffff80000000;
+        processor_state_changed(g->p);
+        guest_halts(g);
+        g_assert_cmphex(g->p->gpr[REG_RAX], ==, 50 * 1 + 50 * 2 + 50 * 3 + 50 * 3);
+        g_assert_cmphex(g->p->gpr[REG_RBX], ==, 50 * 2 + 50 * 2 + 50 * 1 + 50 * 0x10002);
+        if (how == 3)
+            check_clean(g);
+        else
+            g_assert_cmpuint(counts(g).entries, <, 100); /* else nothing leads anywhere */
+        guest_free(g);
+    }
+}
+
 /* 64-bit and compatibility code in turns, the same bytes in both: what was translated for one mode
  * must not run in the other. */
 GUEST_CODE(64, code_modes,
@@ -724,6 +773,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/flow", test_flow);
     g_test_add_func("/translate/flags", test_flags);
     g_test_add_func("/translate/pages", test_pages);
+    g_test_add_func("/translate/fixed", test_fixed);
     g_test_add_func("/translate/modes", test_modes);
     g_test_add_func("/translate/changes", test_changes);
     g_test_add_func("/translate/written-from-outside", test_written_from_outside);
