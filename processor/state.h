@@ -187,6 +187,9 @@ struct processor_msrs {
 };
 
 #define TLB_ENTRIES  1024
+#define TLB_VICTIMS  16
+#define TLB_SPARE    (TLB_ENTRIES + TLB_VICTIMS) /* of use while two entries change places */
+#define TLB_ALL      (TLB_SPARE + 1)
 #define TLB_RECENT   32
 #define JUMP_ENTRIES 8192
 #define TLB_SETS     8
@@ -236,14 +239,17 @@ struct tlb_recent {
 #define TLB_RECENT_EMPTY (0x5ac3ull << 48)
 struct tlb {
     struct tlb_recent recent[TLB_RECENT][2]; /* [1] to write */
-    struct tlb_entry entry[TLB_ENTRIES];
-    uint8_t flags[TLB_ENTRIES]; /* TLB_FLAG_* */
+    /* Behind the entries that an address chooses from stand those that gave way to others lately. */
+    struct tlb_entry entry[TLB_ALL];
+    uint8_t flags[TLB_ALL]; /* TLB_FLAG_* */
+    unsigned next_victim;   /* the oldest of them */
     struct jump_cache *jumps;
     bool recent_used; /* one was filled since they were last emptied */
     int32_t patience; /* misses of recent entries until the translator is told */
     bool filled; /* something was inserted since it was last emptied */
+    bool filled_low_global; /* a global page of the lower half was */
     /* What a CR3 load has to drop: a bit for each entry that is filled and not global. */
-    uint64_t local[TLB_ENTRIES / 64];
+    uint64_t local[ALIGN_UP(TLB_ALL, 64) / 64];
     uint8_t sink[PAGE_BYTES + 64]; /* guest memory to nobody */
 };
 struct tlb_set {

@@ -34,6 +34,9 @@ uint8_t *access_translate(struct processor *p, struct tlb *tlb, uint64_t linear,
 {
     if (p->mode & MODE_LONG && !linear_is_canonical(p, linear))
         raise_non_canonical(p, linear);
+    uint8_t *known = tlb ? tlb_recall(tlb, linear, kind) : NULL;
+    if (known)
+        return known;
     struct translation t;
     uint32_t fault = mmu_walk(p, linear, kind, as, &t);
     if (fault)

@@ -382,8 +382,8 @@ void tlb_invalidate_pcid(struct processor *p, unsigned type, uint64_t pcid, uint
 void tlb_flush_all(struct processor *p);
 /* Loads the four PAE PDPTEs from CR3's page; returns false when one has a reserved bit set. */
 bool mmu_load_pdptes(struct processor *p, uint64_t cr3);
-/* Empties J. */
-void jumps_empty(struct jump_cache *j);
+/* Drops what T knows of code. */
+void tlb_forget_fetches(struct tlb *t);
 
 static inline bool is_canonical(uint64_t linear, bool wide)
 {

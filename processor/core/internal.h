@@ -285,6 +285,7 @@ static inline unsigned jump_index(uint64_t linear)
 
 /* Makes the current context's jump cache lead from LINEAR to B. */
 void jumps_fill(struct processor *p, uint64_t linear, struct code_block *b);
+void jumps_empty(struct jump_cache *j);
 /* Drops what CR3 loads drop. */
 void jumps_drop_local(struct jump_cache *j);
 /* Drops the entries whose addresses differ from LINEAR only in the low BITS bits. */
@@ -323,7 +324,11 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
 
 /* ---------------------------------------------------------------- tlb.c */
 
+/* Compiled without vector instructions, like jumps.c. */
+
 void tlb_allocate(struct processor *p);
+/* The host address of LINEAR if an entry of T, or one that gave way to another, allows the access. */
+uint8_t *tlb_recall(struct tlb *t, uint64_t linear, enum access_kind kind);
 /* Takes back what leads to fixed blocks that were dropped. */
 void tlb_forget_dropped(struct processor *p);
 /* The asker that TLB class C stands for. */

@@ -80,11 +80,10 @@ void jumps_drop(struct jump_cache *j, uint64_t linear, unsigned bits)
 const uint8_t *jumps_find(struct processor *p, uint64_t linear)
 {
     uint32_t mode = p->mode & CODE_MODE;
-    const struct tlb_entry *e = tlb_entry(p, linear);
-    if ((mode & MODE_DECODE) != DECODE_64 || (linear & ~PAGE_OFFSET_MASK) != e->fetch)
+    const uint8_t *hva = tlb_recall(p->tlb, linear, FOR_FETCH);
+    if ((mode & MODE_DECODE) != DECODE_64 || !hva)
         return NULL;
     uint64_t base = code_base(p, linear);
-    const uint8_t *hva = (const uint8_t *)(e->host + (linear & PAGE_OFFSET_MASK));
     for (struct code_block *b = *code_bucket(p, hva, mode); b; b = b->chain) {
         if (b->hva != hva || b->mode != mode || b->linear != base ||
             !code_block_stands(p, b, linear))

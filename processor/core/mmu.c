@@ -237,6 +237,50 @@ static bool walk_once(struct walk *w, struct translation *t, uint32_t *fault)
     }
 }
 
+/* The walk in the ordinary case: four levels, whose tables are in RAM and marked as accessed, and
+ * nothing to fault about.  False, with nothing done: walk_once has the rest. */
+static bool walk_quick(struct walk *w, struct translation *t)
+{
+    struct processor *p = w->p;
+    const uint64_t mask = physical_mask(p);
+    const uint64_t reserved =
+        ((BIT(52) - 1) & ~(BIT(p->phys_bits) - 1)) | (p->msr.efer & EFER_NXE ? 0 : PTE_NX);
+    uint64_t table = p->cr3 & mask;
+    if (!(p->mode & MODE_LONG) || p->cr4 & CR4_LA57)
+        return false;
+    w->rights = PTE_RW | PTE_US;
+    for (unsigned level = 4, shift = 39;; level--, shift -= 9) {
+        uint64_t gpa = table + (w->linear >> shift & 511) * 8;
+        const struct slot *slot = processor_slot_at(p, gpa);
+        if (!slot || !slot_is_present(slot, gpa, false))
+            return false;
+        const uint8_t *hva = slot->info.hva + (gpa - slot->info.gpa);
+        uint64_t e = __atomic_load_n((const uint64_t *)hva, __ATOMIC_ACQUIRE);
+        if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & reserved)
+            return false;
+        w->rights &= e | ~(PTE_RW | PTE_US);
+        w->rights |= e & PTE_NX;
+        bool leaf = level == 1 || e & PTE_PS;
+        if (!leaf) {
+            table = e & mask;
+            continue;
+        }
+        uint64_t inside = BIT(shift) - 1;
+        if (level == 4 || (level > 1 && e & inside & ~(BIT(13) - 1)) || !may(w, w->kind) ||
+            (w->kind == FOR_WRITE && !(e & PTE_D)))
+            return false;
+        *t = (struct translation){
+            .gpa = (e & mask & ~inside) | (w->linear & inside),
+            .global = e & PTE_G && p->cr4 & CR4_PGE,
+            .bits = shift,
+            .read = may(w, FOR_READ),
+            .write = may(w, FOR_WRITE) && e & PTE_D,
+            .fetch = may(w, FOR_FETCH),
+        };
+        return true;
+    }
+}
+
 uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, struct access_as as,
                   struct translation *t)
 {
@@ -247,6 +291,8 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
     }
     struct walk w = {.p = p, .linear = linear, .kind = kind, .as = as};
     uint32_t fault;
+    if (walk_quick(&w, t))
+        return 0;
     while (!walk_once(&w, t, &fault))
         ;
     return fault;

@@ -7,10 +7,11 @@
 
 #include <stdlib.h>
 
-/* A tag that no address of entry INDEX matches: its page differs in the lowest index bit. */
+/* A tag that no address of entry INDEX matches: its page differs in the lowest index bit.  A victim may
+ * be any address's. */
 static uint64_t dead_tag(unsigned index)
 {
-    return (uint64_t)(index ^ 1) << PAGE_BITS;
+    return index < TLB_ENTRIES ? (uint64_t)(index ^ 1) << PAGE_BITS : TLB_RECENT_EMPTY;
 }
 
 /* ---------------------------------------------------------------- recent entries */
@@ -67,6 +68,52 @@ static void entry_drop(struct tlb *t, unsigned index)
     t->flags[index] = 0;
 }
 
+static uint64_t entry_tag(const struct tlb_entry *e, enum access_kind kind)
+{
+    return kind == FOR_READ ? e->read : kind == FOR_WRITE ? e->write : e->fetch;
+}
+
+/* The page of an entry, or an address that no page of its index has. */
+static uint64_t entry_page(const struct tlb *t, unsigned index)
+{
+    const struct tlb_entry *e = &t->entry[index];
+    uint64_t dead = dead_tag(index);
+    return e->read != dead ? e->read : e->fetch != dead ? e->fetch : e->write;
+}
+
+static bool entry_is_filled(const struct tlb *t, unsigned index)
+{
+    return entry_page(t, index) != dead_tag(index);
+}
+
+static uint64_t moved_tag(uint64_t tag, unsigned to, unsigned from)
+{
+    return tag == dead_tag(from) ? dead_tag(to) : tag;
+}
+
+/* Makes entry TO what entry FROM is. */
+static void entry_move(struct tlb *t, unsigned to, unsigned from)
+{
+    const struct tlb_entry *e = &t->entry[from];
+    t->entry[to] = (struct tlb_entry){
+        .read = moved_tag(e->read, to, from),
+        .write = moved_tag(e->write, to, from),
+        .fetch = moved_tag(e->fetch, to, from),
+        .host = e->host,
+    };
+    t->flags[to] = t->flags[from];
+    t->local[to / 64] &= ~BIT(to % 64);
+    t->local[to / 64] |= (t->local[from / 64] >> from % 64 & 1) << to % 64;
+}
+
+static void entry_exchange(struct tlb *t, unsigned one, unsigned other)
+{
+    entry_move(t, TLB_SPARE, one);
+    entry_move(t, one, other);
+    entry_move(t, other, TLB_SPARE);
+    entry_drop(t, TLB_SPARE);
+}
+
 /* ---------------------------------------------------------------- filters */
 
 /* The fragments of a large page may be anywhere in the TLB: filters tell whether there are any. */
@@ -80,15 +127,22 @@ static unsigned large_filter(unsigned bits)
 }
 static const uint8_t large_bits[2] = {REGION_BITS, GIGANTIC_BITS};
 
+void tlb_forget_fetches(struct tlb *t)
+{
+    for (unsigned n = 0; n < TLB_ALL; n++)
+        t->entry[n].fetch = dead_tag(n);
+    jumps_empty(t->jumps);
+}
+
 /* ---------------------------------------------------------------- contexts and sets */
 
 static void tlb_empty(struct tlb *t)
 {
     recent_empty(t);
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+    for (unsigned i = 0; i < TLB_ALL; i++)
         entry_drop(t, i);
     memset(t->local, 0, sizeof(t->local));
-    t->filled = false;
+    t->filled = t->filled_low_global = false;
 }
 
 /* The jump cache that is S's own; supervisors share theirs. */
@@ -190,6 +244,22 @@ struct access_as tlb_class_as(const struct processor *p, enum tlb_class c)
     }
 }
 
+uint8_t *tlb_recall(struct tlb *t, uint64_t linear, enum access_kind kind)
+{
+    unsigned index = (linear >> PAGE_BITS) & (TLB_ENTRIES - 1);
+    uint64_t page = linear & ~PAGE_OFFSET_MASK;
+    const struct tlb_entry *e = &t->entry[index];
+    if (entry_tag(e, kind) != page) {
+        unsigned victim = TLB_ENTRIES;
+        while (victim < TLB_SPARE && entry_tag(&t->entry[victim], kind) != page)
+            victim++;
+        if (victim == TLB_SPARE)
+            return NULL;
+        entry_exchange(t, index, victim);
+    }
+    return (uint8_t *)(e->host + (linear & PAGE_OFFSET_MASK));
+}
+
 void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum access_kind kind,
                 const struct translation *t, struct slot *slot)
 {
@@ -202,6 +272,10 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
                 e->host == (uint64_t)(uintptr_t)hva;
     bool data = tlb != &p->tlb_set->class[TLB_SLOW];
 
+    if (!same && entry_is_filled(tlb, index)) {
+        entry_move(tlb, TLB_ENTRIES + tlb->next_victim, index);
+        tlb->next_victim = (tlb->next_victim + 1) % TLB_VICTIMS;
+    }
     uint64_t fetch = same ? e->fetch : dead;
     if (kind == FOR_FETCH) {
         /* Only a fetch gives the fetch tag, for only then were the page's bytes compared. */
@@ -216,6 +290,7 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     bool large = t->bits != PAGE_BITS;
     tlb->flags[index] = (uint8_t)((t->global ? TLB_FLAG_GLOBAL : 0) | (large ? TLB_FLAG_LARGE : 0));
     tlb->filled = true;
+    tlb->filled_low_global |= t->global && !(linear >> 63);
     if (t->global)
         tlb->local[index / 64] &= ~BIT(index % 64);
     else
@@ -245,7 +320,7 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
             if (!t->filled)
                 continue;
             recent_drop_writes(t, page);
-            for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+            for (unsigned i = 0; i < TLB_ALL; i++) {
                 struct tlb_entry *e = &t->entry[i];
                 if (!page || e->host == (uintptr_t)page)
                     e->write = dead_tag(i);
@@ -328,10 +403,8 @@ void tlb_forget_dropped(struct processor *p)
 /* Drops the fragments of large pages that differ from LINEAR only in the low BITS bits. */
 static void fragments_drop(struct tlb *t, uint64_t linear, unsigned bits, bool globals)
 {
-    for (unsigned i = 0; i < TLB_ENTRIES; i++) {
-        struct tlb_entry *e = &t->entry[i];
-        uint64_t tag = e->read != dead_tag(i) ? e->read : e->fetch;
-        if (t->flags[i] & TLB_FLAG_LARGE && (tag ^ linear) >> bits == 0 &&
+    for (unsigned i = 0; i < TLB_ALL; i++) {
+        if (t->flags[i] & TLB_FLAG_LARGE && (entry_page(t, i) ^ linear) >> bits == 0 &&
             (globals || !(t->flags[i] & TLB_FLAG_GLOBAL)))
             entry_drop(t, i);
     }
@@ -360,6 +433,11 @@ static void set_invalidate(struct processor *p, struct tlb_set *s, uint64_t line
             continue;
         if (globals || !(t->flags[index] & TLB_FLAG_GLOBAL))
             entry_drop(t, index);
+        for (unsigned i = TLB_ENTRIES; i < TLB_ALL; i++) {
+            if ((entry_page(t, i) ^ linear) >> PAGE_BITS == 0 &&
+                (globals || !(t->flags[i] & TLB_FLAG_GLOBAL)))
+                entry_drop(t, i);
+        }
         recent_drop(t, linear);
         for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
             unsigned bits = large_bits[n];
@@ -371,13 +449,25 @@ static void set_invalidate(struct processor *p, struct tlb_set *s, uint64_t line
     }
 }
 
+static bool set_has_low_globals(const struct tlb_set *s)
+{
+    bool has = false;
+    for (unsigned c = 0; c < TLB_CLASSES; c++)
+        has |= s->class[c].filled_low_global;
+    return has;
+}
+
 void tlb_invalidate_page(struct processor *p, uint64_t linear)
 {
     if (!p->tlb_sets)
         return;
-    /* The current PCID's translation, and any global one, which each set has its own copy of. */
-    for (unsigned s = 0; s < TLB_SETS; s++)
-        set_invalidate(p, &p->tlb_sets[s], linear, true);
+    /* The current PCID's translation, and any global one, which each set has its own copy of.  Kernels
+     * have global pages in the upper half. */
+    for (unsigned s = 0; s < TLB_SETS; s++) {
+        struct tlb_set *set = &p->tlb_sets[s];
+        if (set == p->tlb_set || linear >> 63 || set_has_low_globals(set))
+            set_invalidate(p, set, linear, true);
+    }
 }
 
 void tlb_invalidate_pcid(struct processor *p, unsigned type, uint64_t pcid, uint64_t linear)

@@ -52,9 +52,7 @@ void select_tlb_slow(struct processor *p)
     }
     /* This context serves all privilege levels: what another one may fetch has to go. */
     struct tlb *t = &set->class[TLB_SLOW];
-    for (unsigned n = 0; n < TLB_ENTRIES; n++)
-        t->entry[n].fetch = (uint64_t)(n ^ 1) << PAGE_BITS;
-    jumps_empty(t->jumps);
+    tlb_forget_fetches(t);
     p->tlb = t;
 }
 

@@ -105,10 +105,13 @@ static long software_ioctl(struct kvm_file *f, unsigned long request, unsigned l
 {
     const struct trapeze_kvm_translator how = {.mode = mode, .threshold = 1};
     long r = tkvm_ioctl((struct tkvm_file *)f, request, argument, (struct tkvm_file **)created);
-    if (r == 0 && request == KVM_CREATE_VM)
-        g_assert_cmpint(tkvm_ioctl((struct tkvm_file *)*created, TRAPEZE_KVM_SET_TRANSLATOR,
-                                   (unsigned long)&how, NULL),
-                        ==, 0);
+    if (r == 0 && request == KVM_CREATE_VM) {
+        struct tkvm_file *vm = (struct tkvm_file *)*created;
+        r = tkvm_ioctl(vm, TRAPEZE_KVM_SET_TRANSLATOR, (unsigned long)&how, NULL);
+        g_assert_cmpint(r, ==, 0);
+        r = tkvm_ioctl(vm, TRAPEZE_KVM_COUNT_INSTRUCTIONS, 0, NULL);
+        g_assert_cmpint(r, ==, 0);
+    }
     return r;
 }
 
