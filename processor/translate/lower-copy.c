@@ -160,15 +160,16 @@ bool lower_copy(struct lowering *l)
         encode_register(&op, &op.reg, i->reg, reg.host, operand_size(i, f.reg), &high);
     if (f.rm && !memory)
         encode_register(&op, &op.rm, i->rm, rm.host, operand_size(i, f.rm), &high);
-    if (memory)
+    if (memory) {
         op.rm = T0;
+        op.disp = l->reach;
+    }
     op.vvvv = (uint8_t)v.host;
     if (high && (op.wide || op.low_byte || (op.has_modrm && op.reg & 8) || op.rm & 8))
         return false;
 
     if (memory) {
-        if (l->live)
-            lower_save_flags(l);
+        lower_save_live(l);
         if (!lower_linear(l))
             return false;
         if (size == 16) {                  /* CMPXCHG16B: aligned, else #GP */

@@ -31,33 +31,40 @@ static void word_op(struct lowering *l, unsigned opcode, unsigned r, enum host_r
 }
 static void word_load(struct lowering *l, enum host_register to, enum host_register base)
 {
-    word_op(l, 0x8b, to, base, 0);
+    word_op(l, 0x8b, to, base, l->reach);
 }
 static void word_store(struct lowering *l, enum host_register base, enum host_register from)
 {
-    word_op(l, 0x89, from, base, 0);
+    word_op(l, 0x89, from, base, l->reach);
 }
 static void word_lea(struct lowering *l, enum host_register to, enum host_register base,
                      int32_t disp)
 {
     word_op(l, 0x8d, to, base, disp);
 }
-static void move_stack(struct lowering *l, int32_t by)
+void lower_move_stack(struct lowering *l, int32_t by)
 {
-    word_lea(l, GUEST_RSP, GUEST_RSP, by);
+    l->deferred += by;
+    if (l->defer || !l->deferred)
+        return;
+    word_lea(l, GUEST_RSP, GUEST_RSP, l->deferred);
+    l->deferred = 0;
 }
 
 /* ---------------------------------------------------------------- PUSH, POP, LEAVE */
 
 void lower_push_slot(struct lowering *l)
 {
-    word_lea(l, T0, GUEST_RSP, -(int32_t)word(l));
+    if (!l->shared)
+        word_lea(l, T0, GUEST_RSP, -(int32_t)word(l));
     lower_check(l, word(l), true);
 }
 
 /* Makes T0 the host address of the top of the stack, or of what RBP points to. */
 static void read_slot(struct lowering *l, enum host_register pointer)
 {
+    if (l->shared)
+        return;
     emit_move(&l->e, T0, pointer);
     if (lower_is_32(l))
         emit_truncate(&l->e, T0);
@@ -71,8 +78,7 @@ bool lower_push(struct lowering *l)
     bool constant = i->attr->operand[0].kind == OPERAND_IMM;
     if (i->opsize != word(l))
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     if (!constant && !i->mod3) {
         if (!lower_linear(l))
             return false;
@@ -87,6 +93,7 @@ bool lower_push(struct lowering *l)
                                      .has_modrm = true,
                                      .memory = true,
                                      .rm = T0,
+                                     .disp = l->reach,
                                      .immediates = 4,
                                      .immediate = i->imm});
     } else if (!i->mod3) {
@@ -98,7 +105,7 @@ bool lower_push(struct lowering *l)
             lower_fetch(l, T1, i->rm);
         word_store(l, T0, host < 0 ? T1 : (enum host_register)host);
     }
-    move_stack(l, -(int32_t)word(l));
+    lower_move_stack(l, -(int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
     if (constant || (i->mod3 && lower_register(i->rm) >= 0))
@@ -112,15 +119,14 @@ bool lower_pop(struct lowering *l)
     struct emitter *e = &l->e;
     if (i->opsize != word(l) || !i->mod3)
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     read_slot(l, GUEST_RSP);
     int host = lower_register(i->rm);
     word_load(l, host < 0 ? T1 : (enum host_register)host, T0);
     if (host < 0)
         emit_store(e, HOST_RSP, lower_home(i->rm), T1);
     if (i->rm != REG_RSP) /* POP RSP keeps what was read */
-        move_stack(l, (int32_t)word(l));
+        lower_move_stack(l, (int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
     if (host >= 0)
@@ -330,15 +336,14 @@ static void push_return(struct lowering *l)
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T1, T1, l->i->offset + l->i->length);
     word_store(l, T0, T1);
-    move_stack(l, -(int32_t)word(l));
+    lower_move_stack(l, -(int32_t)word(l));
 }
 
 bool lower_call(struct lowering *l)
 {
     if (l->i->opsize != word(l))
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     push_return(l);
     if (l->live)
         lower_load_flags(l);
@@ -366,7 +371,7 @@ bool lower_return(struct lowering *l)
     word_load(l, T0, T0);
     make_key(l);
     look_up_or_call(l);
-    move_stack(l, (int32_t)word(l) + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
+    lower_move_stack(l, (int32_t)word(l) + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
     enter(e, 0);
     return true;
 }

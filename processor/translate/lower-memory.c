@@ -142,6 +142,8 @@ void lower_add_base(struct lowering *l)
 
 bool lower_linear(struct lowering *l)
 {
+    if (l->shared)
+        return true;
     if (!lower_effective(l, T0))
         return false;
     lower_add_base(l);
@@ -150,6 +152,12 @@ bool lower_linear(struct lowering *l)
 }
 
 /* ---------------------------------------------------------------- the check */
+
+uint16_t lower_recent(const struct lowering *l, bool write)
+{
+    return (uint16_t)(offsetof(struct tlb, recent) +
+                      sizeof(struct tlb_recent) * (2 * l->recent + write));
+}
 
 /* From the linear address in T0 to the page offset in T0 and the TLB's entry in T1, looked up in
  * the TLB proper; ja follows for a miss.  FRAME is the frame's distance from RSP. */
@@ -177,6 +185,8 @@ enum { STUB_SITE = 5, STUB_RECENT = 9 };
 void lower_check(struct lowering *l, unsigned size, bool write)
 {
     struct emitter *e = &l->e;
+    if (l->shared)
+        return;
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
     s->size = (uint8_t)size;
@@ -186,8 +196,7 @@ void lower_check(struct lowering *l, unsigned size, bool write)
         lower_late(l, LATE_CHECK, emit_jump_if(e, CC_A, NULL), site);
         emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
     } else {
-        s->recent = (uint16_t)(offsetof(struct tlb, recent) +
-                               sizeof(struct tlb_recent) * (2 * l->recent + write));
+        s->recent = lower_recent(l, write);
         if (!l->t1_tlb)
             emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
         s->check = e->at;
@@ -288,7 +297,7 @@ void lower_check_weary(struct processor *p, struct translate_site *s)
 
 void lower_keep_t1(struct lowering *l)
 {
-    l->t1_known = true;
+    l->t1_known = !l->shared || l->t1_tlb; /* a shared check did not need it */
 }
 
 /* ---------------------------------------------------------------- flags */
@@ -304,6 +313,12 @@ void lower_save_flags(struct lowering *l)
         emit_move(e, HOST_RAX, T1);
     }
     l->flags = FLAGS_IN_FRAME;
+}
+
+void lower_save_live(struct lowering *l)
+{
+    if (l->live && !l->shared)
+        lower_save_flags(l);
 }
 
 void lower_use_flags(struct lowering *l)

@@ -121,7 +121,7 @@ static lower_fn *const lowerings[OP_COUNT] = {
 };
 
 /* The translations of system instructions are those of 64-bit mode. */
-static lower_fn *lowering_of(const struct lowering *l, const struct insn *i)
+lower_fn *lower_of(const struct lowering *l, const struct insn *i)
 {
     switch (i->attr->class) {
     case CLASS_GENERAL:
@@ -141,7 +141,7 @@ static lower_fn *lowering_of(const struct lowering *l, const struct insn *i)
  * somebody looks; but not those that have a translation. */
 static uint16_t flags_read(const struct lowering *l, const struct insn *i)
 {
-    if ((i->attr->class == CLASS_SYSTEM && !lowering_of(l, i)) || i->attr->class == CLASS_INVALID)
+    if ((i->attr->class == CLASS_SYSTEM && !lower_of(l, i)) || i->attr->class == CLASS_INVALID)
         return FLAGS_STATUS;
     return i->attr->flags_read & FLAGS_STATUS;
 }
@@ -319,6 +319,9 @@ static void emit_late(struct lowering *l, const struct late *late)
         emit_lea(e, T0, T0, l->b->offset);
         emit_jump(e, l->t->exit);
         break;
+    case LATE_GROUP:
+        lower_group_late(l, late);
+        break;
     }
 }
 
@@ -376,6 +379,7 @@ static void lower_handler(struct lowering *l)
 {
     /* General handlers leave vector state alone, and the right to use it. */
     bool general = l->i->attr->class == CLASS_GENERAL;
+    lower_group_cut(l);
     uint32_t site = lower_site(l);
     if (l->live)
         lower_save_flags(l);
@@ -407,7 +411,7 @@ static void lower_insn(struct lowering *l)
     unsigned vector = l->vector;
     bool x87 = l->x87;
     enum flags_place flags = l->flags;
-    lower_fn *lower = lowering_of(l, l->i);
+    lower_fn *lower = lower_of(l, l->i);
     if (lower && !insn_has_memory(l->i))
         lower_load_flags(l);
     /* T1 is what it was only where the lowering says so. */
@@ -439,6 +443,21 @@ static void lower_insn(struct lowering *l)
     }
 }
 
+void lower_nth(struct lowering *l, unsigned n)
+{
+    l->n = n;
+    l->i = &l->b->insn[n];
+    l->live = l->lives[n];
+    l->after = l->lives[n + 1];
+    bool shadow = l->shadow, branch = l->i->attr->traits & TRAIT_BRANCH;
+    l->shadow = false;
+    if (shadow && branch)
+        lower_end_shadow(l, l->live);
+    lower_insn(l);
+    if (shadow && !branch)
+        lower_end_shadow(l, l->after);
+}
+
 void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
@@ -447,6 +466,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     uint16_t live[ARRAY_SIZE(l.late) + 1];
     l.e.at = t->writable + t->used;
     l.i = &b->insn[0];
+    l.lives = live;
     find_live(&l, live);
 
     const uint8_t *entry = translator_executable(t, l.e.at);
@@ -456,15 +476,10 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     for (l.n = 0; l.n < b->count; l.n++) {
         l.i = &b->insn[l.n];
         l.live = live[l.n];
-        l.after = live[l.n + 1];
         tracer_part(&l, TRANSLATION_INLINE);
-        bool shadow = l.shadow, branch = l.i->attr->traits & TRAIT_BRANCH;
-        l.shadow = false;
-        if (shadow && branch)
-            lower_end_shadow(&l, l.live);
-        lower_insn(&l);
-        if (shadow && !branch)
-            lower_end_shadow(&l, l.after);
+        lower_group_before(&l);
+        lower_nth(&l, l.n);
+        lower_group_after(&l);
     }
     const struct insn *last = &b->insn[b->count - 1];
     uint64_t traits = last->attr->traits;
