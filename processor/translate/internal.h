@@ -49,7 +49,7 @@ enum {
     FRAME_ONWARD,   /* where it leads */
     FRAME_ARGUMENT, /* of the thunks: T0, then T1 */
     FRAME_SITE,
-    FRAME_COUNT,  /* instructions retired */
+    FRAME_COUNT,  /* instructions retired, less BUDGET */
     FRAME_VECTOR, /* enum vector_level: whether vector registers hold the guest's */
     FRAME_MXCSR,  /* the host's */
     FRAME_X87,    /* 1: x87 registers hold the guest's; the host's control word in the upper half */
@@ -58,6 +58,9 @@ enum {
     FRAME_FDP,
     FRAME_SLOTS
 };
+/* Loops inside a page look for requests every so many instructions: when FRAME_COUNT is no longer
+ * negative. */
+#define BUDGET       2048
 #define FRAME(field) ((int32_t)(8 * (field)))
 #define FRAME_BYTES  (8 * (FRAME_SLOTS | 1)) /* so that the stack is aligned */
 
@@ -100,7 +103,7 @@ struct translator {
     void (*enter)(struct processor *p, const uint8_t *code);
     /* Thunks (writable addresses).  All but EXIT take a site's number in T1; EXIT takes a
      * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
-    uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
+    uint8_t *slow, *call, *call_other, *link, *again, *vector, *x87, *exit;
     uint8_t *light[LIGHT_COUNT];     /* thunks of light calls */
     uint8_t *far;                    /* goes on at the linear address in T0, flags in the frame */
     uint8_t *recent[2][CHECK_SIZES]; /* by write and size: see lower_check_thunk */
@@ -127,8 +130,9 @@ static inline const uint8_t *translator_executable(const struct translator *t, c
 
 /* Translates B, which is at LINEAR now; there is room, and its page is locked. */
 void lower_block(struct processor *p, struct code_block *b, uint64_t linear);
-/* Emits the thunk FAR. */
+/* Emits the thunks FAR and AGAIN. */
 void lower_far_thunk(struct translator *t, struct emitter *e);
+void lower_again_thunk(struct translator *t, struct emitter *e);
 
 /* ---------------------------------------------------------------- count.c */
 
@@ -175,6 +179,7 @@ struct late {
     unsigned n; /* the instruction's number */
     int64_t target;
     enum flags_place flags;
+    bool t1_tlb;
 };
 #define LATE_MAX 256
 
@@ -211,7 +216,7 @@ struct lowering {
     bool t1_known;       /* T1 is FRAME_TLB between instructions */
     bool t1_tlb;         /* and now */
     uint8_t *start;      /* entry from the run loop, flags in the frame */
-    uint8_t *direct;     /* entry for jumps inside the page, flags in EFLAGS */
+    uint8_t *direct;     /* entry for jumps inside the page: flags in EFLAGS, T1 is FRAME_TLB */
     struct group *group; /* the instruction is in it */
     bool shared;         /* the instruction's access was checked by the group */
     int32_t reach;       /* from T0 to the access */
@@ -332,7 +337,7 @@ void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
 /* Ends the path after COUNT instructions by going to the page offset TARGET, which may lie outside
  * the page; flags in EFLAGS. */
 void lower_go(struct lowering *l, unsigned count, int64_t target);
-/* Adds COUNT to the instructions retired; flags are lost unless KEEP. */
+/* Adds COUNT to the instructions retired; T0 is lost if flags are to be KEEPt, else flags. */
 void lower_count(struct lowering *l, unsigned count, bool keep);
 /* Flags that may be read by the code at OFFSET of the block's page. */
 uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth);

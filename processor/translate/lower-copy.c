@@ -263,6 +263,8 @@ bool lower_nop(struct lowering *l)
     /* Fences order guest accesses, which are host accesses. */
     if (l->i->map == MAP_0F && l->i->opcode == 0xae)
         EMIT(&l->e, 0x0f, 0xae, l->i->modrm);
+    if (l->t1_tlb)
+        lower_keep_t1(l);
     return true;
 }
 

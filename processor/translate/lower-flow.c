@@ -226,42 +226,95 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
 
 /* ---------------------------------------------------------------- inside the page */
 
-static void go_near(struct lowering *l, unsigned count, int64_t target)
+/* A loop's way back: on at T1's site, counted, unless the budget is used up or the jump at [RSP]
+ * not direct yet.  Returns with SF set, so that the jump is taken. */
+void lower_again_thunk(struct translator *t, struct emitter *e)
+{
+    enum { ABOVE = 8 };                   /* the frame is above the return address */
+    struct host_op count = {.wide = true, /* cmp qword [count], 0 */
+                            .opcode = 0x83,
+                            .has_modrm = true,
+                            .reg = ALU_CMP,
+                            .memory = true,
+                            .rm = HOST_RSP,
+                            .disp = ABOVE + FRAME(FRAME_COUNT),
+                            .immediates = 1};
+    t->again = e->at;
+    emit_op(e, &count);
+    uint8_t *unlinked = emit_jump_if(e, CC_S, NULL);
+    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_P));
+    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T0 + poll], 0; jne */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .memory = true,
+                                 .rm = T0,
+                                 .disp = offsetof(struct processor, poll),
+                                 .immediates = 1});
+    uint8_t *asked = emit_jump_if(e, CC_NZ, NULL);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_COUNT));
+    emit_alu_constant(e, ALU_ADD, T1, BUDGET);
+    emit_op(e, &(struct host_op){.wide = true, /* add [T0 + icount], T1 */
+                                 .opcode = 0x01,
+                                 .has_modrm = true,
+                                 .reg = T1,
+                                 .memory = true,
+                                 .rm = T0,
+                                 .disp = offsetof(struct processor, icount)});
+    emit_op(e, &(struct host_op){.wide = true, /* mov qword [count], -BUDGET */
+                                 .opcode = 0xc7,
+                                 .has_modrm = true,
+                                 .memory = true,
+                                 .rm = HOST_RSP,
+                                 .disp = ABOVE + FRAME(FRAME_COUNT),
+                                 .immediates = 4,
+                                 .immediate = -(uint64_t)BUDGET});
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    emit_op(e, &count);
+    emit_byte(e, 0xc3); /* ret */
+    emit_patch(unlinked, e->at);
+    emit_patch(asked, e->at);
+    emit_byte(e, 0x5d); /* pop T0: the return address */
+    emit_jump(e, t->link);
+}
+
+/* The jump of a site: back, while the count that was just made is negative. */
+static void jump_back(struct lowering *l, uint32_t site, const uint8_t *target)
 {
     struct emitter *e = &l->e;
+    uint8_t *jump = e->at;
+    l->t->sites[site].jump = emit_jump_if(e, CC_S, target);
+    emit_constant(e, T1, site);
+    emit_byte(e, 0xe8); /* call */
+    e->at += 4;
+    emit_patch(e->at - 4, l->t->again);
+    EMIT(e, 0xeb, (uint8_t)(jump - (e->at + 2))); /* jmp */
+}
+
+/* At first the jump leads behind itself, to where the run loop is asked. */
+static void go_near(struct lowering *l, unsigned count, int64_t target)
+{
     bool backward = target <= l->i->offset;
     uint16_t live = lower_live_at(l, target, 0);
-    uint8_t *stop = NULL;
-    if (l->flags == FLAGS_IN_BOTH)
+    if (l->flags == FLAGS_IN_BOTH || (backward && live))
         lower_save_flags(l);
+    if (!l->t1_tlb)
+        emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_TLB));
     lower_count(l, count, live && l->flags != FLAGS_IN_FRAME);
-    if (backward) {
-        if (live)
-            lower_save_flags(l);
-        emit_load(e, T1, HOST_RSP, FRAME(FRAME_P));
-        emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T1 + poll], 0; jne */
-                                     .has_modrm = true,
-                                     .reg = ALU_CMP,
-                                     .memory = true,
-                                     .rm = T1,
-                                     .disp = offsetof(struct processor, poll),
-                                     .immediates = 1});
-        stop = emit_jump_if(e, CC_NZ, NULL);
-    }
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
     s->target = (uint16_t)target;
     s->live = live;
     s->in_frame = live && l->flags == FLAGS_IN_FRAME;
-    /* At first the jump leads behind itself, to where the run loop is asked. */
     bool self = target == l->b->offset && !l->t->check;
-    s->jump = emit_jump(e, !self ? NULL : s->in_frame ? l->start : l->direct);
-    if (!self && live)
+    const uint8_t *to = !self ? NULL : s->in_frame ? l->start : l->direct;
+    if (backward) {
+        jump_back(l, site, to);
+        return;
+    }
+    s->jump = emit_jump(&l->e, to);
+    if (live)
         lower_save_flags(l);
-    if (stop)
-        emit_patch(stop, e->at);
-    if (!self || stop)
-        lower_thunk(l, l->t->link, site);
+    lower_thunk(l, l->t->link, site);
 }
 
 void lower_go(struct lowering *l, unsigned count, int64_t target)
@@ -292,9 +345,11 @@ bool lower_jump_conditional(struct lowering *l)
         /* Backward: most likely a loop, so that the taken path has no second jump. */
         uint8_t *over = emit_jump_if(e, cc ^ 1, NULL);
         enum flags_place flags = l->flags;
+        bool t1_tlb = l->t1_tlb;
         lower_go(l, l->n + 1, target);
         emit_patch(over, e->at);
         l->flags = flags;
+        l->t1_tlb = t1_tlb;
         if (l->t1_tlb)
             lower_keep_t1(l);
         return true;
@@ -335,6 +390,7 @@ static void push_return(struct lowering *l)
     lower_push_slot(l);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_CODE));
     emit_lea(e, T1, T1, l->i->offset + l->i->length);
+    l->t1_tlb = false;
     word_store(l, T0, T1);
     lower_move_stack(l, -(int32_t)word(l));
 }

@@ -251,8 +251,12 @@ uint32_t lower_site(struct lowering *l)
 
 void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t site)
 {
-    l->late[l->lates++] =
-        (struct late){.kind = kind, .from = from, .site = site, .n = l->n, .flags = l->flags};
+    l->late[l->lates++] = (struct late){.kind = kind,
+                                        .from = from,
+                                        .site = site,
+                                        .n = l->n,
+                                        .flags = l->flags,
+                                        .t1_tlb = l->t1_tlb};
 }
 
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
@@ -275,9 +279,9 @@ void lower_count(struct lowering *l, unsigned count, bool keep)
                                      .immediate = count});
         return;
     }
-    emit_load(e, T1, HOST_RSP, FRAME(FRAME_COUNT));
-    emit_lea(e, T1, T1, (int32_t)count);
-    emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), T1);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_COUNT));
+    emit_lea(e, T0, T0, (int32_t)count);
+    emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), T0);
 }
 
 static void emit_late(struct lowering *l, const struct late *late)
@@ -290,6 +294,7 @@ static void emit_late(struct lowering *l, const struct late *late)
     l->i = &l->b->insn[late->n];
     tracer_part(l, TRANSLATION_LATE);
     l->flags = late->flags;
+    l->t1_tlb = late->t1_tlb;
     switch (late->kind) {
     case LATE_CHECK:
         lower_check_missed(l, late->site);
@@ -371,6 +376,8 @@ static void emit_entry(struct lowering *l, bool live)
     if (live)
         lower_use_flags(l);
     l->flags = FLAGS_IN_EFLAGS;
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
+    l->t1_known = true;
     l->direct = e->at;
 }
 
@@ -399,7 +406,8 @@ static void lower_handler(struct lowering *l)
 static bool keeps_t1(lower_fn *lower)
 {
     return lower == lower_copy || lower == lower_vector || lower == lower_push ||
-           lower == lower_pop || lower == lower_lea || lower == lower_jump_conditional;
+           lower == lower_pop || lower == lower_lea || lower == lower_nop || lower == lower_call ||
+           lower == lower_return || lower == lower_jump || lower == lower_jump_conditional;
 }
 
 static void lower_insn(struct lowering *l)
@@ -487,6 +495,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     if (last->attr->class != CLASS_INVALID && (conditional || !(traits & TRAIT_BRANCH))) {
         l.n = b->count - 1u;
         l.i = last;
+        l.t1_tlb = l.t1_known;
         tracer_part(&l, TRANSLATION_END);
         lower_go(&l, b->count, b->offset + b->bytes);
     }
