@@ -107,6 +107,7 @@ struct translator {
     uint8_t *light[LIGHT_COUNT];     /* thunks of light calls */
     uint8_t *far;                    /* goes on at the linear address in T0, flags in the frame */
     uint8_t *recent[2][CHECK_SIZES]; /* by write and size: see lower_check_thunk */
+    uint8_t *group[2];               /* by write: see lower_group_thunk */
     const uint8_t *cold;
     unsigned threshold;
     bool check;
@@ -190,7 +191,10 @@ struct late {
 struct group {
     uint16_t first, last;       /* instructions of the block */
     int16_t reach[GROUP_INSNS]; /* from the lowest access, or GROUP_NO_ACCESS */
-    uint8_t *unaligned;         /* the distance of a jump out of line, or NULL */
+    bool write;
+    uint16_t recent, limit; /* the recent entry, as in a site; the last page offset that hits */
+    const uint8_t *resume;  /* behind the wide check */
+    uint8_t *unaligned;     /* the distance of a jump out of line, or NULL */
     /* What is known at its beginning, and what is true at its end. */
     unsigned vector;
     bool x87, t1_known;
@@ -290,9 +294,13 @@ void lower_choose_recent(struct lowering *l);
 uint16_t lower_recent(const struct lowering *l, bool write);
 /* Emits what follows when the check of site SITE missed its recent entry. */
 void lower_check_missed(struct lowering *l, uint32_t site);
+/* The same for the wide check of group G; what follows runs if the TLB does not have it either. */
+void lower_group_missed(struct lowering *l, const struct group *g);
 /* Emits the thunk that looks in the TLB proper when a check has missed its recent entry. */
 uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsigned size,
                            bool write);
+/* The same for a group. */
+uint8_t *lower_group_thunk(struct emitter *e, bool write);
 /* S's check has missed its recent entry, as have many before: makes S look in the TLB at once if it
  * misses most of the time. */
 void lower_check_weary(struct processor *p, struct translate_site *s);

@@ -4,10 +4,10 @@
  * of a structure) share one check, widened to all of them.  It leaves the host address of the
  * lowest in T0, which nothing in the group overwrites.
  *
- * When the wide check misses, because its recent entry is another page's, the range lies in two
- * pages, or any of them is not plain, the whole group runs out of line, where each access has its
- * own check; these fill the recent entry.  So C is never called between the wide check and the
- * group's end, and every fault is the ordinary one's.
+ * When the wide check misses its recent entry, a thunk looks in the TLB.  When that does not have
+ * the page either, the range lies in two pages, or any of them is not plain, the whole group runs
+ * out of line, where each access has its own check.  So C is never called between the wide check
+ * and the group's end, and every fault is the ordinary one's.
  */
 #include "internal.h"
 
@@ -318,13 +318,16 @@ static void wide_check(struct lowering *l, const struct plan *p, unsigned alignm
         g->unaligned = emit_jump_if(e, CC_NZ, NULL);
     }
     choose_recent(l, p);
-    int32_t recent = lower_recent(l, p->written);
-    emit_alu_load(e, ALU_XOR, T0, T1, recent);
-    emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - (p->high - p->low)));
+    g->write = p->written;
+    g->recent = lower_recent(l, g->write);
+    g->limit = (uint16_t)(PAGE_BYTES - (p->high - p->low));
+    emit_alu_load(e, ALU_XOR, T0, T1, g->recent);
+    emit_alu_constant(e, ALU_CMP, T0, g->limit);
     struct late *late = &l->late[l->lates];
     lower_late(l, LATE_GROUP, emit_jump_if(e, CC_A, NULL), 0);
     late->target = g - l->groups;
-    emit_alu_load(e, ALU_ADD, T0, T1, recent + (int32_t)offsetof(struct tlb_recent, host));
+    emit_alu_load(e, ALU_ADD, T0, T1, g->recent + (int32_t)offsetof(struct tlb_recent, host));
+    g->resume = e->at;
     l->t1_known = true;
 }
 
@@ -415,6 +418,7 @@ static void agree(struct lowering *l, enum flags_place place)
 void lower_group_late(struct lowering *l, const struct late *late)
 {
     const struct group *g = &l->groups[late->target];
+    lower_group_missed(l, g);
     if (g->unaligned)
         emit_patch(g->unaligned, l->e.at);
     l->vector = g->vector;

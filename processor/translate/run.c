@@ -471,6 +471,8 @@ static void make_thunks(struct translator *t)
     for (unsigned n = 0; n < 2 * CHECK_SIZES; n++)
         t->recent[n / CHECK_SIZES][n % CHECK_SIZES] =
             lower_check_thunk(&e, t, 1u << n % CHECK_SIZES, n / CHECK_SIZES);
+    for (unsigned write = 0; write < 2; write++)
+        t->group[write] = lower_group_thunk(&e, write);
     t->cold = translator_executable(t, t->exit);
     static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret};
     for (unsigned n = 0; n < LIGHT_COUNT; n++)
