@@ -143,6 +143,7 @@ static void tlb_empty(struct tlb *t)
         entry_drop(t, i);
     memset(t->local, 0, sizeof(t->local));
     t->filled = t->filled_low_global = false;
+    t->next_victim = 0;
 }
 
 /* The jump cache that is S's own; supervisors share theirs. */

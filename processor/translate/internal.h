@@ -9,6 +9,7 @@
  *   trace.c         translations shown to the outside
  *   lower.c         a block: liveness of flags, out-of-line code, instructions left to handlers
  *   lower-memory.c  addresses and the TLB check
+ *   lower-group.c   accesses that share a check
  *   lower-copy.c    instructions that are emitted again as they are
  *   lower-flow.c    stack and branches
  *   lower-string.c  string instructions
@@ -49,7 +50,7 @@ enum {
     FRAME_ONWARD,   /* where it leads */
     FRAME_ARGUMENT, /* of the thunks: T0, then T1 */
     FRAME_SITE,
-    FRAME_COUNT,  /* instructions retired */
+    FRAME_COUNT,  /* instructions retired (those of loops, if they are not counted), less BUDGET */
     FRAME_VECTOR, /* enum vector_level: whether vector registers hold the guest's */
     FRAME_MXCSR,  /* the host's */
     FRAME_X87,    /* 1: x87 registers hold the guest's; the host's control word in the upper half */
@@ -58,6 +59,9 @@ enum {
     FRAME_FDP,
     FRAME_SLOTS
 };
+/* Loops inside a page look for requests every so many instructions: when FRAME_COUNT is no longer
+ * negative. */
+#define BUDGET       2048
 #define FRAME(field) ((int32_t)(8 * (field)))
 #define FRAME_BYTES  (8 * (FRAME_SLOTS | 1)) /* so that the stack is aligned */
 
@@ -110,11 +114,12 @@ struct translator {
     void (*enter)(struct processor *p, const uint8_t *code);
     /* Thunks (writable addresses).  All but EXIT take a site's number in T1; EXIT takes a
      * linear address in T0, flags in the frame.  COLD is EXIT's executable address. */
-    uint8_t *slow, *call, *call_other, *link, *vector, *x87, *exit;
-    uint8_t *light[LIGHT_COUNT]; /* thunks of light calls */
-    uint8_t *far; /* goes on at the linear address in T0, flags in the frame */
-    uint8_t *find; /* the same, when the jump cache has it not */
+    uint8_t *slow, *call, *call_other, *link, *again, *vector, *x87, *exit;
+    uint8_t *light[LIGHT_COUNT];     /* thunks of light calls */
+    uint8_t *far;                    /* goes on at the linear address in T0, flags in the frame */
+    uint8_t *find;                   /* the same, when the jump cache has it not */
     uint8_t *recent[2][CHECK_SIZES]; /* by write and size: see lower_check_thunk */
+    uint8_t *group[2];               /* by write: see lower_group_thunk */
     const uint8_t *cold;
     unsigned threshold;
     bool check;
@@ -148,8 +153,9 @@ static inline const uint8_t *translator_executable(const struct translator *t, c
 
 /* Translates B, which is at LINEAR now; there is room, and its page is locked. */
 void lower_block(struct processor *p, struct code_block *b, uint64_t linear);
-/* Emits the thunk FAR. */
+/* Emits the thunks FAR and AGAIN. */
 void lower_far_thunk(struct translator *t, struct emitter *e);
+void lower_again_thunk(struct translator *t, struct emitter *e);
 
 /* ---------------------------------------------------------------- count.c */
 
@@ -185,6 +191,7 @@ enum late_kind {
     LATE_VECTOR, /* load the vector registers */
     LATE_X87,    /* and those of x87 */
     LATE_STALE,  /* entered though dead, or while something is asked for */
+    LATE_GROUP,  /* the wide check of group TARGET missed */
 };
 /* Where the live status flags are.  A check or a handler leaves them in the frame, and they stay
  * there until an instruction needs them. */
@@ -197,8 +204,27 @@ struct late {
     unsigned n; /* the instruction's number */
     int64_t target;
     enum flags_place flags;
+    bool t1_tlb;
 };
 #define LATE_MAX 256
+
+/* Accesses that share a check: see lower-group.c. */
+#define GROUP_INSNS     16
+#define GROUPS_MAX      32
+#define GROUP_NO_ACCESS (-1)
+struct group {
+    uint16_t first, last;       /* instructions of the block */
+    int16_t reach[GROUP_INSNS]; /* from the lowest access, or GROUP_NO_ACCESS */
+    bool write;
+    uint16_t recent, limit; /* the recent entry, as in a site; the last page offset that hits */
+    const uint8_t *resume;  /* behind the wide check */
+    uint8_t *unaligned;     /* the distance of a jump out of line, or NULL */
+    /* What is known at its beginning, and what is true at its end. */
+    unsigned vector;
+    bool x87, t1_known;
+    enum flags_place flags;
+    const uint8_t *join;
+};
 
 struct lowering {
     struct emitter e;
@@ -207,20 +233,28 @@ struct lowering {
     struct code_block *b;
     uint64_t linear; /* of the page, when it was translated: a hint */
     const struct insn *i;
-    unsigned n;           /* its number in the block */
-    uint16_t live, after; /* flags live before and after it */
+    unsigned n;            /* its number in the block */
+    uint16_t live, after;  /* flags live before and after it */
+    const uint16_t *lives; /* the same, by number */
     enum flags_place flags;
-    unsigned vector;      /* the level that is known to be loaded */
-    bool x87;             /* likewise x87 registers */
-    bool shadow;          /* the last instruction was STI: see lower_end_shadow */
-    unsigned recent;      /* the recent entry for the address in T0 */
-    bool t1_known;        /* T1 is FRAME_TLB between instructions */
-    bool t1_tlb;          /* and now */
-    uint8_t *start;       /* entry from the run loop, flags in the frame */
-    uint8_t *direct;      /* entry for jumps inside the page, flags in EFLAGS */
-    uint8_t *linked;      /* entry for direct jumps from other pages, flags in the frame */
+    unsigned vector;     /* the level that is known to be loaded */
+    bool x87;            /* likewise x87 registers */
+    bool shadow;         /* the last instruction was STI: see lower_end_shadow */
+    unsigned recent;     /* the recent entry for the address in T0 */
+    bool t1_known;       /* T1 is FRAME_TLB between instructions */
+    bool t1_tlb;         /* and now */
+    uint8_t *start;      /* entry from the run loop, flags in the frame */
+    uint8_t *direct;     /* entry for jumps inside the page: flags in EFLAGS, T1 is FRAME_TLB */
+    uint8_t *linked;     /* entry for direct jumps from other pages, flags in the frame */
+    struct group *group; /* the instruction is in it */
+    bool shared;         /* the instruction's access was checked by the group */
+    int32_t reach;       /* from T0 to the access */
+    bool defer;          /* RSP is moved later, */
+    int32_t deferred;    /* by so much */
     struct late late[LATE_MAX];
     unsigned lates;
+    struct group groups[GROUPS_MAX];
+    unsigned group_count;
 };
 
 /* Emits instruction l->i and returns true, or emits nothing of use and returns false: it is left to
@@ -268,6 +302,10 @@ void lower_use_flags(struct lowering *l);
 
 /* Puts the linear address of the page's OFFSET into TO; flags stay. */
 void lower_code_address(struct lowering *l, enum host_register to, int64_t offset);
+/* Puts the status flags into the frame if they are live and the instruction's access needs a check
+ * of its own. */
+void lower_save_live(struct lowering *l);
+
 /* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
  * scratch register.  False when it cannot be encoded. */
 bool lower_effective(struct lowering *l, enum host_register to);
@@ -280,17 +318,24 @@ bool lower_linear(struct lowering *l);
 void lower_add_base(struct lowering *l);
 /* Makes T0 the host address of the stack slot below RSP. */
 void lower_push_slot(struct lowering *l);
-/* From the linear address in T0 to the host address of SIZE bytes.  T1 and flags are lost.  Nothing
- * of the instruction may have become visible before its last check. */
+/* From the linear address in T0 to the host address of SIZE bytes, which are l->reach bytes from T0
+ * then.  T1 and flags are lost.  Nothing of the instruction may have become visible before its last
+ * check. */
 void lower_check(struct lowering *l, unsigned size, bool write);
 /* Chooses the recent entry for an address that lower_linear did not make: the stack's for what uses
  * the stack. */
 void lower_choose_recent(struct lowering *l);
+/* Its distance in struct tlb. */
+uint16_t lower_recent(const struct lowering *l, bool write);
 /* Emits what follows when the check of site SITE missed its recent entry. */
 void lower_check_missed(struct lowering *l, uint32_t site);
+/* The same for the wide check of group G; what follows runs if the TLB does not have it either. */
+void lower_group_missed(struct lowering *l, const struct group *g);
 /* Emits the thunk that looks in the TLB proper when a check has missed its recent entry. */
 uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsigned size,
                            bool write);
+/* The same for a group. */
+uint8_t *lower_group_thunk(struct emitter *e, bool write);
 /* S's check has missed its recent entry, as have many before: makes S look in the TLB at once if it
  * misses most of the time. */
 void lower_check_weary(struct processor *p, struct translate_site *s);
@@ -299,6 +344,23 @@ void lower_check_weary(struct processor *p, struct translate_site *s);
  * before it.  For lowerings in keeps_t1's list. */
 void lower_keep_t1(struct lowering *l);
 
+/* Around an instruction: begins a group, if one begins with it, and ends it. */
+void lower_group_before(struct lowering *l);
+void lower_group_after(struct lowering *l);
+/* The current instruction is left to its handler: the group ends with it. */
+void lower_group_cut(struct lowering *l);
+/* Emits a group whose wide check missed, with a check for each access. */
+void lower_group_late(struct lowering *l, const struct late *late);
+/* Moves RSP by so many bytes more than was deferred, unless that is deferred, too. */
+void lower_move_stack(struct lowering *l, int32_t by);
+/* Instruction N of the block. */
+void lower_nth(struct lowering *l, unsigned n);
+/* The lowering of I, or NULL. */
+lower_fn *lower_of(const struct lowering *l, const struct insn *i);
+/* The level that vector instruction I needs, and sees to it that it is loaded: flags are kept. */
+unsigned lower_vector_level(const struct insn *i);
+void lower_need_vector(struct lowering *l, unsigned level);
+
 /* Sees to it that x87 registers are loaded; flags are kept. */
 void lower_need_x87(struct lowering *l);
 /* Moves x87 state between the host and struct processor, in RBP, if the frame says that it is in
@@ -306,7 +368,8 @@ void lower_need_x87(struct lowering *l);
  * comes after. */
 void x87_emit_load(struct emitter *e);
 void x87_emit_store(struct emitter *e);
-/* C was called at site S: makes the pointers to the last x87 instruction those of what ran before. */
+/* C was called at site S: makes the pointers to the last x87 instruction those of what ran before.
+ */
 void x87_note_last(struct processor *p, const struct translate_site *s);
 
 /* Makes a site for the current instruction and returns its number. */
@@ -320,8 +383,12 @@ void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
 void lower_go(struct lowering *l, unsigned count, int64_t target, uint8_t *from);
 /* Emits what site SITE's jump to another page leads to until it is direct. */
 void lower_not_linked(struct lowering *l, uint32_t site);
-/* Adds COUNT to the instructions retired, if they are counted; flags are lost unless KEEP. */
+/* Adds COUNT to the instructions retired, if they are counted; T0 is lost if flags are to be KEEPt,
+ * else flags. */
 void lower_count(struct lowering *l, unsigned count, bool keep);
+/* Adds COUNT whether they are counted or not, for a backward branch: SF tells whether the budget lasts.  Flags
+ * are lost. */
+void lower_count_loop(struct lowering *l, unsigned count);
 /* Flags that may be read by the code at OFFSET of the block's page. */
 uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth);
 

@@ -13,6 +13,7 @@ struct place {
     unsigned host;
     bool homeless; /* HOST is scratch */
     bool written;
+    bool loaded; /* its old value counts */
 };
 
 /* The register fields of an instruction. */
@@ -53,7 +54,14 @@ static bool find_fields(const struct insn *i, struct fields *f)
     return true;
 }
 
-static struct place place_of(unsigned r, enum host_register scratch, const struct operand *o)
+static unsigned operand_size(const struct insn *i, const struct operand *o)
+{
+    return insn_operand_size(i, (unsigned)(o - i->attr->operand));
+}
+
+/* What only part of the register is written to, the rest of it keeps. */
+static struct place place_of(const struct insn *i, unsigned r, enum host_register scratch,
+                             const struct operand *o)
 {
     int host = lower_register(r);
     return (struct place){
@@ -61,6 +69,7 @@ static struct place place_of(unsigned r, enum host_register scratch, const struc
         .host = host < 0 ? scratch : (unsigned)host,
         .homeless = host < 0,
         .written = o->access & ACCESS_WRITE,
+        .loaded = host < 0 && (o->access & ACCESS_READ || operand_size(i, o) < 4),
     };
 }
 
@@ -98,11 +107,6 @@ static void encode_register(struct host_op *op, uint8_t *field, unsigned r, unsi
     } else if (host >= 4 && host < 8) {
         op->low_byte = true;
     }
-}
-
-static unsigned operand_size(const struct insn *i, const struct operand *o)
-{
-    return insn_operand_size(i, (unsigned)(o - i->attr->operand));
 }
 
 bool lower_copy(struct lowering *l)
@@ -143,11 +147,11 @@ bool lower_copy(struct lowering *l)
     /* Scratch: T0 for ModRM.rm, T1 for the others. */
     struct place reg = {0}, rm = {0}, v = {0};
     if (f.reg)
-        reg = place_of(i->reg, T1, f.reg);
+        reg = place_of(i, i->reg, T1, f.reg);
     if (f.rm && !memory)
-        rm = place_of(i->rm, T0, f.rm);
+        rm = place_of(i, i->rm, T0, f.rm);
     if (f.v)
-        v = place_of(insn_vvvv(i), T1, f.v);
+        v = place_of(i, insn_vvvv(i), T1, f.v);
     if (reg.homeless && v.homeless &&
         (reg.guest == v.guest ? reg.written || v.written
                               : (f.reg->access != ACCESS_WRITE || v.written)))
@@ -160,15 +164,16 @@ bool lower_copy(struct lowering *l)
         encode_register(&op, &op.reg, i->reg, reg.host, operand_size(i, f.reg), &high);
     if (f.rm && !memory)
         encode_register(&op, &op.rm, i->rm, rm.host, operand_size(i, f.rm), &high);
-    if (memory)
+    if (memory) {
         op.rm = T0;
+        op.disp = l->reach;
+    }
     op.vvvv = (uint8_t)v.host;
     if (high && (op.wide || op.low_byte || (op.has_modrm && op.reg & 8) || op.rm & 8))
         return false;
 
     if (memory) {
-        if (l->live)
-            lower_save_flags(l);
+        lower_save_live(l);
         if (!lower_linear(l))
             return false;
         if (size == 16) {                  /* CMPXCHG16B: aligned, else #GP */
@@ -179,12 +184,11 @@ bool lower_copy(struct lowering *l)
         if (l->live)
             lower_load_flags(l);
     }
-    /* Written ones are loaded, too: the instruction may change only part of them. */
-    if (v.homeless)
-        emit_load(e, (enum host_register)v.host, HOST_RSP, lower_home(v.guest));
-    if (reg.homeless && !v.homeless)
-        emit_load(e, (enum host_register)reg.host, HOST_RSP, lower_home(reg.guest));
-    if (rm.homeless && rm.host == T0)
+    /* What is in T1: V, or what comes without it, and RM if it is the same register. */
+    const struct place *first = v.homeless ? &v : &reg;
+    if (first->homeless && (first->loaded || (rm.loaded && rm.host == T1)))
+        emit_load(e, T1, HOST_RSP, lower_home(first->guest));
+    if (rm.loaded && rm.host == T0)
         emit_load(e, T0, HOST_RSP, lower_home(rm.guest));
     emit_op(e, &op);
     if (reg.homeless && reg.written)
@@ -262,6 +266,8 @@ bool lower_nop(struct lowering *l)
     /* Fences order guest accesses, which are host accesses. */
     if (l->i->map == MAP_0F && l->i->opcode == 0xae)
         EMIT(&l->e, 0x0f, 0xae, l->i->modrm);
+    if (l->t1_tlb)
+        lower_keep_t1(l);
     return true;
 }
 

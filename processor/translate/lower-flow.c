@@ -31,33 +31,40 @@ static void word_op(struct lowering *l, unsigned opcode, unsigned r, enum host_r
 }
 static void word_load(struct lowering *l, enum host_register to, enum host_register base)
 {
-    word_op(l, 0x8b, to, base, 0);
+    word_op(l, 0x8b, to, base, l->reach);
 }
 static void word_store(struct lowering *l, enum host_register base, enum host_register from)
 {
-    word_op(l, 0x89, from, base, 0);
+    word_op(l, 0x89, from, base, l->reach);
 }
 static void word_lea(struct lowering *l, enum host_register to, enum host_register base,
                      int32_t disp)
 {
     word_op(l, 0x8d, to, base, disp);
 }
-static void move_stack(struct lowering *l, int32_t by)
+void lower_move_stack(struct lowering *l, int32_t by)
 {
-    word_lea(l, GUEST_RSP, GUEST_RSP, by);
+    l->deferred += by;
+    if (l->defer || !l->deferred)
+        return;
+    word_lea(l, GUEST_RSP, GUEST_RSP, l->deferred);
+    l->deferred = 0;
 }
 
 /* ---------------------------------------------------------------- PUSH, POP, LEAVE */
 
 void lower_push_slot(struct lowering *l)
 {
-    word_lea(l, T0, GUEST_RSP, -(int32_t)word(l));
+    if (!l->shared)
+        word_lea(l, T0, GUEST_RSP, -(int32_t)word(l));
     lower_check(l, word(l), true);
 }
 
 /* Makes T0 the host address of the top of the stack, or of what RBP points to. */
 static void read_slot(struct lowering *l, enum host_register pointer)
 {
+    if (l->shared)
+        return;
     emit_move(&l->e, T0, pointer);
     if (lower_is_32(l))
         emit_truncate(&l->e, T0);
@@ -71,8 +78,7 @@ bool lower_push(struct lowering *l)
     bool constant = i->attr->operand[0].kind == OPERAND_IMM;
     if (i->opsize != word(l))
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     if (!constant && !i->mod3) {
         if (!lower_linear(l))
             return false;
@@ -87,6 +93,7 @@ bool lower_push(struct lowering *l)
                                      .has_modrm = true,
                                      .memory = true,
                                      .rm = T0,
+                                     .disp = l->reach,
                                      .immediates = 4,
                                      .immediate = i->imm});
     } else if (!i->mod3) {
@@ -98,7 +105,7 @@ bool lower_push(struct lowering *l)
             lower_fetch(l, T1, i->rm);
         word_store(l, T0, host < 0 ? T1 : (enum host_register)host);
     }
-    move_stack(l, -(int32_t)word(l));
+    lower_move_stack(l, -(int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
     if (constant || (i->mod3 && lower_register(i->rm) >= 0))
@@ -112,15 +119,14 @@ bool lower_pop(struct lowering *l)
     struct emitter *e = &l->e;
     if (i->opsize != word(l) || !i->mod3)
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     read_slot(l, GUEST_RSP);
     int host = lower_register(i->rm);
     word_load(l, host < 0 ? T1 : (enum host_register)host, T0);
     if (host < 0)
         emit_store(e, HOST_RSP, lower_home(i->rm), T1);
     if (i->rm != REG_RSP) /* POP RSP keeps what was read */
-        move_stack(l, (int32_t)word(l));
+        lower_move_stack(l, (int32_t)word(l));
     if (l->live)
         lower_load_flags(l);
     if (host >= 0)
@@ -221,6 +227,70 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
 
 /* ---------------------------------------------------------------- inside the page */
 
+/* A loop's way back: on at T1's site, counted, unless the budget is used up or the jump at [RSP]
+ * not direct yet.  Returns with SF set, so that the jump is taken. */
+void lower_again_thunk(struct translator *t, struct emitter *e)
+{
+    enum { ABOVE = 8 };                   /* the frame is above the return address */
+    struct host_op count = {.wide = true, /* cmp qword [count], 0 */
+                            .opcode = 0x83,
+                            .has_modrm = true,
+                            .reg = ALU_CMP,
+                            .memory = true,
+                            .rm = HOST_RSP,
+                            .disp = ABOVE + FRAME(FRAME_COUNT),
+                            .immediates = 1};
+    t->again = e->at;
+    emit_op(e, &count);
+    uint8_t *unlinked = emit_jump_if(e, CC_S, NULL);
+    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_P));
+    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T0 + poll], 0; jne */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .memory = true,
+                                 .rm = T0,
+                                 .disp = offsetof(struct processor, poll),
+                                 .immediates = 1});
+    uint8_t *asked = emit_jump_if(e, CC_NZ, NULL);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_COUNT));
+    emit_alu_constant(e, ALU_ADD, T1, BUDGET);
+    emit_op(e, &(struct host_op){.wide = true, /* add [T0 + icount], T1 */
+                                 .opcode = 0x01,
+                                 .has_modrm = true,
+                                 .reg = T1,
+                                 .memory = true,
+                                 .rm = T0,
+                                 .disp = offsetof(struct processor, icount)});
+    emit_op(e, &(struct host_op){.wide = true, /* mov qword [count], -BUDGET */
+                                 .opcode = 0xc7,
+                                 .has_modrm = true,
+                                 .memory = true,
+                                 .rm = HOST_RSP,
+                                 .disp = ABOVE + FRAME(FRAME_COUNT),
+                                 .immediates = 4,
+                                 .immediate = -(uint64_t)BUDGET});
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    emit_op(e, &count);
+    emit_byte(e, 0xc3); /* ret */
+    emit_patch(unlinked, e->at);
+    emit_patch(asked, e->at);
+    emit_byte(e, 0x5d); /* pop T0: the return address */
+    emit_jump(e, t->link);
+}
+
+/* The jump of a site: back, while the count that was just made is negative. */
+static void jump_back(struct lowering *l, uint32_t site, const uint8_t *target)
+{
+    struct emitter *e = &l->e;
+    uint8_t *jump = e->at;
+    l->t->sites[site].jump = emit_jump_if(e, CC_S, target);
+    emit_constant(e, T1, site);
+    emit_byte(e, 0xe8); /* call */
+    e->at += 4;
+    emit_patch(e->at - 4, l->t->again);
+    EMIT(e, 0xeb, (uint8_t)(jump - (e->at + 2))); /* jmp */
+}
+
 /* Leaves the jump at FROM to lead where it may be direct from the start, or emits one if there is none:
  * FROM leads here alone, so nothing may stand between it and its target. */
 static uint8_t *jump_on(struct lowering *l, uint8_t *from, const uint8_t *target)
@@ -232,44 +302,38 @@ static uint8_t *jump_on(struct lowering *l, uint8_t *from, const uint8_t *target
     return from;
 }
 
+/* At first the jump leads to where the run loop is asked. */
 static void go_near(struct lowering *l, unsigned count, int64_t target, uint8_t *from)
 {
-    struct emitter *e = &l->e;
     bool backward = target <= l->i->offset;
     uint16_t live = lower_live_at(l, target, 0);
-    uint8_t *stop = NULL;
-    if (l->t->count || backward)
+    if (l->t->count || backward || !l->t1_tlb)
         from = NULL;
+    if (backward && live)
+        lower_save_flags(l);
     if (l->flags == FLAGS_IN_BOTH)
         l->flags = FLAGS_IN_EFLAGS;
-    lower_count(l, count, live && l->flags != FLAGS_IN_FRAME);
-    if (backward) {
-        if (live)
-            lower_save_flags(l);
-        emit_load(e, T1, HOST_RSP, FRAME(FRAME_P));
-        emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T1 + poll], 0; jne */
-                                     .has_modrm = true,
-                                     .reg = ALU_CMP,
-                                     .memory = true,
-                                     .rm = T1,
-                                     .disp = offsetof(struct processor, poll),
-                                     .immediates = 1});
-        stop = emit_jump_if(e, CC_NZ, NULL);
-    }
+    if (!l->t1_tlb)
+        emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_TLB));
+    if (backward)
+        lower_count_loop(l, count);
+    else
+        lower_count(l, count, live && l->flags != FLAGS_IN_FRAME);
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
     s->target = (uint16_t)target;
     s->live = live;
     s->in_frame = live && l->flags == FLAGS_IN_FRAME;
-    /* At first the jump leads to where the run loop is asked. */
     bool self = target == l->b->offset && !l->t->check;
-    s->jump = jump_on(l, from, !self ? NULL : s->in_frame ? l->start : l->direct);
-    if (!self && live)
+    const uint8_t *to = !self ? NULL : s->in_frame ? l->start : l->direct;
+    if (backward) {
+        jump_back(l, site, to);
+        return;
+    }
+    s->jump = jump_on(l, from, to);
+    if (live)
         lower_save_flags(l);
-    if (stop)
-        emit_patch(stop, e->at);
-    if (!self || stop)
-        lower_thunk(l, l->t->link, site);
+    lower_thunk(l, l->t->link, site);
 }
 
 /* From fixed code: a jump that is made direct when its target is known.  That asks for requests
@@ -332,9 +396,11 @@ bool lower_jump_conditional(struct lowering *l)
         /* Backward: most likely a loop, so that the taken path has no second jump. */
         uint8_t *over = emit_jump_if(e, cc ^ 1, NULL);
         enum flags_place flags = l->flags;
+        bool t1_tlb = l->t1_tlb;
         lower_go(l, l->n + 1, target, NULL);
         emit_patch(over, e->at);
         l->flags = flags;
+        l->t1_tlb = t1_tlb;
         if (l->t1_tlb)
             lower_keep_t1(l);
         return true;
@@ -381,21 +447,22 @@ static void push_return(struct lowering *l)
                                      .has_modrm = true,
                                      .memory = true,
                                      .rm = T0,
+                                     .disp = l->reach,
                                      .immediates = 4,
                                      .immediate = linear});
     } else {
         lower_code_address(l, T1, offset);
+        l->t1_tlb = false;
         word_store(l, T0, T1);
     }
-    move_stack(l, -(int32_t)word(l));
+    lower_move_stack(l, -(int32_t)word(l));
 }
 
 bool lower_call(struct lowering *l)
 {
     if (l->i->opsize != word(l))
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     push_return(l);
     if (l->live)
         lower_load_flags(l);
@@ -426,7 +493,7 @@ bool lower_return(struct lowering *l)
     make_key(l);
     look_up_or_call(l);
     lower_count(l, l->n + 1, false);
-    move_stack(l, (int32_t)word(l) + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
+    lower_move_stack(l, (int32_t)word(l) + (i->opcode == 0xc2 ? (int32_t)(i->imm & 0xffff) : 0));
     enter(e, 0);
     return true;
 }

@@ -151,6 +151,8 @@ void lower_add_base(struct lowering *l)
 
 bool lower_linear(struct lowering *l)
 {
+    if (l->shared)
+        return true;
     if (!lower_effective(l, T0))
         return false;
     lower_add_base(l);
@@ -159,6 +161,12 @@ bool lower_linear(struct lowering *l)
 }
 
 /* ---------------------------------------------------------------- the check */
+
+uint16_t lower_recent(const struct lowering *l, bool write)
+{
+    return (uint16_t)(offsetof(struct tlb, recent) +
+                      sizeof(struct tlb_recent) * (2 * l->recent + write));
+}
 
 void lower_tlb_index(struct emitter *e, int32_t frame)
 {
@@ -171,12 +179,18 @@ void lower_tlb_index(struct emitter *e, int32_t frame)
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, frame + FRAME(FRAME_TLB));
 }
 
-/* From the linear address in T0 to the page offset in T0 and the TLB's entry in T1, looked up in
- * the TLB proper; ja follows for a miss. */
-static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool write)
+/* From the linear address in T0 to the TLB's entry for it in T1, and what it differs by from that
+ * entry's tag in T0.  FRAME is the frame's distance from RSP. */
+static void find_entry(struct emitter *e, int32_t frame, bool write)
 {
     lower_tlb_index(e, frame);
     emit_alu_load(e, ALU_XOR, T0, T1, entry_tag(write));
+}
+
+/* To the page offset in T0, looked up in the TLB proper; ja follows for a miss. */
+static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool write)
+{
+    find_entry(e, frame, write);
     /* What is left is the page offset: one comparison finds a miss and a page crossed. */
     emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - size));
 }
@@ -185,12 +199,59 @@ static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool wr
  * ticks of the TSC, and its site is met so often, it is made to look in the TLB proper at once. */
 enum { PATIENCE = 256, DENSE = 32 * PATIENCE, WEARY = 2 };
 
-/* The data behind a stub's call of its thunk and the jump back. */
-enum { STUB_SITE = 5, STUB_RECENT = 9 };
+/* The data behind a stub's call of its thunk and the jump back.  A group's has its limit in the
+ * site's place. */
+enum { STUB_SITE = 5, STUB_LIMIT = 5, STUB_RECENT = 9, STUB_END = 13 };
+
+/* In a thunk, with the page offset in T0 and the TLB's entry in T1: copies the entry to the stub's
+ * recent one, and returns as after a check. */
+static void return_found(struct emitter *e, bool write)
+{
+    enum { ABOVE = 8 }; /* the frame is above the return address */
+    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), T0);
+    emit_load(e, T0, HOST_RSP, 0);
+    EMIT(e, 0x8b, 0x6d, STUB_RECENT); /* mov T0d, [T0 + STUB_RECENT] */
+    emit_alu_load(e, ALU_ADD, T0, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    emit_push_pop(e, T1, entry_tag(write), T0, offsetof(struct tlb_recent, tag));
+    emit_push_pop(e, T1, ENTRY_HOST, T0, offsetof(struct tlb_recent, host));
+    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
+    emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    emit_op(e, &(struct host_op){.opcode = 0xc6, /* mov byte [T1 + recent_used], 1 */
+                                 .has_modrm = true,
+                                 .memory = true,
+                                 .rm = T1,
+                                 .disp = offsetof(struct tlb, recent_used),
+                                 .immediates = 1,
+                                 .immediate = 1});
+    emit_byte(e, 0xc3); /* ret */
+}
+
+/* On a miss it returns to what is behind the stub's data. */
+uint8_t *lower_group_thunk(struct emitter *e, bool write)
+{
+    enum { ABOVE = 8 };
+    uint8_t *start = e->at;
+    find_entry(e, ABOVE, write);
+    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_SAVE), T1);
+    emit_load(e, T1, HOST_RSP, 0);
+    EMIT(e, 0x45, 0x8b, 0x5b, STUB_LIMIT); /* mov T1d, [T1 + STUB_LIMIT] */
+    EMIT(e, 0x4c, 0x39, 0xdd);             /* cmp T0, T1 */
+    uint8_t *miss = emit_jump_if(e, CC_A, NULL);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_SAVE));
+    return_found(e, write);
+
+    emit_patch(miss, e->at);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    EMIT(e, 0x48, 0x83, 0x04, 0x24, STUB_END, 0xc3); /* add qword [RSP], STUB_END; ret */
+    return start;
+}
 
 void lower_check(struct lowering *l, unsigned size, bool write)
 {
     struct emitter *e = &l->e;
+    if (l->shared)
+        return;
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
     s->size = (uint8_t)size;
@@ -200,8 +261,7 @@ void lower_check(struct lowering *l, unsigned size, bool write)
         lower_late(l, LATE_CHECK, emit_jump_if(e, CC_A, NULL), site);
         emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
     } else {
-        s->recent = (uint16_t)(offsetof(struct tlb, recent) +
-                               sizeof(struct tlb_recent) * (2 * l->recent + write));
+        s->recent = lower_recent(l, write);
         if (!l->t1_tlb)
             emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
         s->check = e->at;
@@ -215,6 +275,17 @@ void lower_check(struct lowering *l, unsigned size, bool write)
     lower_choose_recent(l);
 }
 
+static void emit_call_stub(struct emitter *e, const uint8_t *thunk, const uint8_t *back,
+                           uint32_t first, uint32_t recent)
+{
+    uint32_t data[] = {first, recent};
+    emit_byte(e, 0xe8); /* call */
+    e->at += 4;
+    emit_patch(e->at - 4, thunk);
+    emit_jump(e, back);
+    emit_bytes(e, (const uint8_t *)data, sizeof(data));
+}
+
 void lower_check_missed(struct lowering *l, uint32_t site)
 {
     struct emitter *e = &l->e;
@@ -225,12 +296,14 @@ void lower_check_missed(struct lowering *l, uint32_t site)
         return;
     }
     emit_alu_load(e, ALU_XOR, T0, T1, s->recent);
-    emit_byte(e, 0xe8); /* call */
-    e->at += 4;
-    emit_patch(e->at - 4, l->t->recent[s->write][__builtin_ctz(s->size)]);
-    emit_jump(e, l->t->writable + (s->resume - l->t->executable));
-    uint32_t data[] = {site, s->recent};
-    emit_bytes(e, (const uint8_t *)data, sizeof(data));
+    emit_call_stub(e, l->t->recent[s->write][__builtin_ctz(s->size)],
+                   l->t->writable + (s->resume - l->t->executable), site, s->recent);
+}
+
+void lower_group_missed(struct lowering *l, const struct group *g)
+{
+    emit_alu_load(&l->e, ALU_XOR, T0, T1, g->recent);
+    emit_call_stub(&l->e, l->t->group[g->write], g->resume, g->limit, g->recent);
 }
 
 uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsigned size, bool write)
@@ -249,23 +322,7 @@ uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsign
     uint8_t *weary = emit_jump_if(e, CC_S, NULL);
     look_in_tlb(e, ABOVE, size, write);
     uint8_t *miss = emit_jump_if(e, CC_A, NULL);
-    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), T0);
-    emit_load(e, T0, HOST_RSP, 0);
-    EMIT(e, 0x8b, 0x6d, STUB_RECENT); /* mov T0d, [T0 + STUB_RECENT] */
-    emit_alu_load(e, ALU_ADD, T0, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
-    emit_push_pop(e, T1, entry_tag(write), T0, offsetof(struct tlb_recent, tag));
-    emit_push_pop(e, T1, ENTRY_HOST, T0, offsetof(struct tlb_recent, host));
-    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
-    emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
-    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
-    emit_op(e, &(struct host_op){.opcode = 0xc6, /* mov byte [T1 + recent_used], 1 */
-                                 .has_modrm = true,
-                                 .memory = true,
-                                 .rm = T1,
-                                 .disp = offsetof(struct tlb, recent_used),
-                                 .immediates = 1,
-                                 .immediate = 1});
-    emit_byte(e, 0xc3); /* ret */
+    return_found(e, write);
 
     emit_patch(weary, e->at);
     emit_patch(miss, e->at);
@@ -303,7 +360,7 @@ void lower_check_weary(struct processor *p, struct translate_site *s)
 
 void lower_keep_t1(struct lowering *l)
 {
-    l->t1_known = true;
+    l->t1_known = !l->shared || l->t1_tlb; /* a shared check did not need it */
 }
 
 /* ---------------------------------------------------------------- flags */
@@ -319,6 +376,12 @@ void lower_save_flags(struct lowering *l)
         emit_move(e, HOST_RAX, T1);
     }
     l->flags = FLAGS_IN_FRAME;
+}
+
+void lower_save_live(struct lowering *l)
+{
+    if (l->live && !l->shared)
+        lower_save_flags(l);
 }
 
 void lower_use_flags(struct lowering *l)

@@ -12,7 +12,7 @@
 #include "processor/decode/decode.h"
 
 /* What an instruction needs: see vector_level. */
-static unsigned level_of(const struct insn *i)
+unsigned lower_vector_level(const struct insn *i)
 {
     return i->prefixes & PREFIX_VEX ? VECTOR_AVX : VECTOR_SSE;
 }
@@ -28,8 +28,8 @@ unsigned vector_level(const struct processor *p)
     return VECTOR_AVX;
 }
 
-/* Sees to it that the vector registers are loaded.  Emits nothing where that is known. */
-static void need_vector(struct lowering *l, unsigned level)
+/* Emits nothing where it is known. */
+void lower_need_vector(struct lowering *l, unsigned level)
 {
     struct emitter *e = &l->e;
     if (l->vector >= level)
@@ -133,11 +133,10 @@ static bool reach_memory(struct lowering *l, unsigned n)
     unsigned size = insn_operand_size(i, n);
     if (size == 0 || size > 32 || size & (size - 1))
         return false;
-    if (l->live)
-        lower_save_flags(l);
+    lower_save_live(l);
     if (!lower_linear(l))
         return false;
-    if (i->attr->traits & TRAIT_ALIGNED && size > 1) {
+    if (i->attr->traits & TRAIT_ALIGNED && size > 1 && !l->shared) {
         EMIT(e, 0x40, 0xf6, 0xc5, (uint8_t)(size - 1)); /* test bpl, size - 1 */
         lower_late(l, LATE_CALL, emit_jump_if(e, CC_NZ, NULL), lower_site(l));
     }
@@ -164,9 +163,9 @@ static bool lower_native(struct lowering *l)
     if (mmx && !x87_native(l->p))
         return false;
     if (!mmx || f.xmm) {
-        if (vector_level(l->p) < level_of(i))
+        if (vector_level(l->p) < lower_vector_level(i))
             return false;
-        need_vector(l, level_of(i));
+        lower_need_vector(l, lower_vector_level(i));
     }
     if (mmx)
         lower_need_x87(l);
@@ -180,6 +179,7 @@ static bool lower_native(struct lowering *l)
             return false;
         op.memory = true;
         op.rm = T0;
+        op.disp = l->reach;
     }
     /* General registers, at most one of which an instruction has. */
     int reg = f.reg ? lower_register(i->reg) : 0;
@@ -199,7 +199,7 @@ static bool lower_native(struct lowering *l)
         emit_store(e, HOST_RSP, lower_home(i->reg), T1);
     if (rm < 0 && f.rm->access & ACCESS_WRITE)
         emit_store(e, HOST_RSP, lower_home(i->rm), T0);
-    if (f.memory >= 0 && reg >= 0)
+    if ((f.memory >= 0 || (l->t1_tlb && !mmx)) && reg >= 0)
         lower_keep_t1(l);
     return true;
 }
@@ -222,7 +222,7 @@ bool lower_vector(struct lowering *l)
         /* Outside 64-bit mode they know only eight registers. */
         if (vector_level(l->p) < VECTOR_AVX || lower_is_32(l))
             return false;
-        need_vector(l, VECTOR_AVX);
+        lower_need_vector(l, VECTOR_AVX);
         EMIT(&l->e, 0xc5, i->attr->op == OP_VZEROALL ? 0xfc : 0xf8, 0x77);
         return true;
     default:

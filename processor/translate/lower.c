@@ -121,7 +121,7 @@ static lower_fn *const lowerings[OP_COUNT] = {
 };
 
 /* The translations of system instructions are those of 64-bit mode. */
-static lower_fn *lowering_of(const struct lowering *l, const struct insn *i)
+lower_fn *lower_of(const struct lowering *l, const struct insn *i)
 {
     switch (i->attr->class) {
     case CLASS_GENERAL:
@@ -141,7 +141,7 @@ static lower_fn *lowering_of(const struct lowering *l, const struct insn *i)
  * somebody looks; but not those that have a translation. */
 static uint16_t flags_read(const struct lowering *l, const struct insn *i)
 {
-    if ((i->attr->class == CLASS_SYSTEM && !lowering_of(l, i)) || i->attr->class == CLASS_INVALID)
+    if ((i->attr->class == CLASS_SYSTEM && !lower_of(l, i)) || i->attr->class == CLASS_INVALID)
         return FLAGS_STATUS;
     return i->attr->flags_read & FLAGS_STATUS;
 }
@@ -251,8 +251,12 @@ uint32_t lower_site(struct lowering *l)
 
 void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t site)
 {
-    l->late[l->lates++] =
-        (struct late){.kind = kind, .from = from, .site = site, .n = l->n, .flags = l->flags};
+    l->late[l->lates++] = (struct late){.kind = kind,
+                                        .from = from,
+                                        .site = site,
+                                        .n = l->n,
+                                        .flags = l->flags,
+                                        .t1_tlb = l->t1_tlb};
 }
 
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
@@ -261,13 +265,9 @@ void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
     emit_jump(&l->e, thunk);
 }
 
-void lower_count(struct lowering *l, unsigned count, bool keep)
+void lower_count_loop(struct lowering *l, unsigned count)
 {
-    struct emitter *e = &l->e;
-    if (!l->t->count)
-        return;
-    if (!keep) {
-        emit_op(e, &(struct host_op){.wide = true,
+    emit_op(&l->e, &(struct host_op){.wide = true, /* add qword [frame], count */
                                      .opcode = 0x83,
                                      .has_modrm = true,
                                      .memory = true,
@@ -275,11 +275,20 @@ void lower_count(struct lowering *l, unsigned count, bool keep)
                                      .disp = FRAME(FRAME_COUNT),
                                      .immediates = 1,
                                      .immediate = count});
+}
+
+void lower_count(struct lowering *l, unsigned count, bool keep)
+{
+    struct emitter *e = &l->e;
+    if (!l->t->count)
+        return;
+    if (!keep) {
+        lower_count_loop(l, count);
         return;
     }
-    emit_load(e, T1, HOST_RSP, FRAME(FRAME_COUNT));
-    emit_lea(e, T1, T1, (int32_t)count);
-    emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), T1);
+    emit_load(e, T0, HOST_RSP, FRAME(FRAME_COUNT));
+    emit_lea(e, T0, T0, (int32_t)count);
+    emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), T0);
 }
 
 static void emit_late(struct lowering *l, const struct late *late)
@@ -292,6 +301,7 @@ static void emit_late(struct lowering *l, const struct late *late)
     l->i = &l->b->insn[late->n];
     tracer_part(l, TRANSLATION_LATE);
     l->flags = late->flags;
+    l->t1_tlb = late->t1_tlb;
     switch (late->kind) {
     case LATE_CHECK:
         lower_check_missed(l, late->site);
@@ -325,6 +335,9 @@ static void emit_late(struct lowering *l, const struct late *late)
     case LATE_STALE:
         lower_code_address(l, T0, l->b->offset);
         emit_jump(e, l->t->exit);
+        break;
+    case LATE_GROUP:
+        lower_group_late(l, late);
         break;
     }
 }
@@ -410,6 +423,8 @@ static void emit_entry(struct lowering *l, bool live)
     if (live)
         lower_use_flags(l);
     l->flags = FLAGS_IN_EFLAGS;
+    emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
+    l->t1_known = true;
     if (!b->second)
         l->direct = e->at;
 }
@@ -419,6 +434,7 @@ static void lower_handler(struct lowering *l)
 {
     /* General handlers leave vector state alone, and the right to use it. */
     bool general = l->i->attr->class == CLASS_GENERAL;
+    lower_group_cut(l);
     uint32_t site = lower_site(l);
     if (l->live)
         lower_save_flags(l);
@@ -438,7 +454,8 @@ static void lower_handler(struct lowering *l)
 static bool keeps_t1(lower_fn *lower)
 {
     return lower == lower_copy || lower == lower_vector || lower == lower_push ||
-           lower == lower_pop || lower == lower_lea || lower == lower_jump_conditional;
+           lower == lower_pop || lower == lower_lea || lower == lower_nop || lower == lower_call ||
+           lower == lower_return || lower == lower_jump || lower == lower_jump_conditional;
 }
 
 static void lower_insn(struct lowering *l)
@@ -450,7 +467,7 @@ static void lower_insn(struct lowering *l)
     unsigned vector = l->vector;
     bool x87 = l->x87;
     enum flags_place flags = l->flags;
-    lower_fn *lower = lowering_of(l, l->i);
+    lower_fn *lower = lower_of(l, l->i);
     if (lower && !insn_has_memory(l->i))
         lower_load_flags(l);
     /* T1 is what it was only where the lowering says so. */
@@ -482,6 +499,21 @@ static void lower_insn(struct lowering *l)
     }
 }
 
+void lower_nth(struct lowering *l, unsigned n)
+{
+    l->n = n;
+    l->i = &l->b->insn[n];
+    l->live = l->lives[n];
+    l->after = l->lives[n + 1];
+    bool shadow = l->shadow, branch = l->i->attr->traits & TRAIT_BRANCH;
+    l->shadow = false;
+    if (shadow && branch)
+        lower_end_shadow(l, l->live);
+    lower_insn(l);
+    if (shadow && !branch)
+        lower_end_shadow(l, l->after);
+}
+
 void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
 {
     struct translator *t = p->translator;
@@ -490,6 +522,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     uint16_t live[ARRAY_SIZE(l.late) + 1];
     l.e.at = t->writable + t->used;
     l.i = &b->insn[0];
+    l.lives = live;
     find_live(&l, live);
 
     const uint8_t *entry = translator_executable(t, l.e.at);
@@ -499,15 +532,10 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     for (l.n = 0; l.n < b->count; l.n++) {
         l.i = &b->insn[l.n];
         l.live = live[l.n];
-        l.after = live[l.n + 1];
         tracer_part(&l, TRANSLATION_INLINE);
-        bool shadow = l.shadow, branch = l.i->attr->traits & TRAIT_BRANCH;
-        l.shadow = false;
-        if (shadow && branch)
-            lower_end_shadow(&l, l.live);
-        lower_insn(&l);
-        if (shadow && !branch)
-            lower_end_shadow(&l, l.after);
+        lower_group_before(&l);
+        lower_nth(&l, l.n);
+        lower_group_after(&l);
     }
     const struct insn *last = &b->insn[b->count - 1];
     uint64_t traits = last->attr->traits;
@@ -515,6 +543,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     if (last->attr->class != CLASS_INVALID && (conditional || !(traits & TRAIT_BRANCH))) {
         l.n = b->count - 1u;
         l.i = last;
+        l.t1_tlb = l.t1_known;
         tracer_part(&l, TRANSLATION_END);
         lower_go(&l, b->count, b->offset + b->bytes, NULL);
     }

@@ -121,6 +121,7 @@ static void emit_leave_state(struct emitter *e)
     EMIT(e, 0x09, 0xc1);                    /* or ecx, eax */
     status_move(e, 0x89, HOST_RCX);
     emit_load(e, HOST_RAX, HOST_RSP, FRAME(FRAME_COUNT));
+    emit_alu_constant(e, ALU_ADD, HOST_RAX, BUDGET);
     emit_op(e, &(struct host_op){.wide = true, /* add [RBP + icount], rax */
                                  .opcode = 0x01,
                                  .has_modrm = true,
@@ -149,7 +150,7 @@ static void emit_load_state(struct emitter *e)
     EMIT(e, 0x25, 0, 0xd5, 0, 0);                       /* and eax, 0xd500 */
     EMIT(e, 0x09, 0xc8);                                /* or eax, ecx */
     emit_store(e, HOST_RSP, FRAME(FRAME_FLAGS), HOST_RAX);
-    emit_constant(e, HOST_RAX, 0);
+    emit_constant(e, HOST_RAX, -(uint64_t)BUDGET);
     emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), HOST_RAX);
     for (size_t n = 0; n < ARRAY_SIZE(resident); n++)
         emit_load(e, (enum host_register)resident[n].host, HOST_RBP, gpr_at(resident[n].guest));
@@ -481,10 +482,13 @@ static void make_thunks(struct translator *t)
     t->find = e.at;
     emit_constant(&e, T1, 0); /* no site */
     emit_light(&e, t, light_find, t->exit);
+    lower_again_thunk(t, &e);
     lower_far_thunk(t, &e);
     for (unsigned n = 0; n < 2 * CHECK_SIZES; n++)
         t->recent[n / CHECK_SIZES][n % CHECK_SIZES] =
             lower_check_thunk(&e, t, 1u << n % CHECK_SIZES, n / CHECK_SIZES);
+    for (unsigned write = 0; write < 2; write++)
+        t->group[write] = lower_group_thunk(&e, write);
     t->cold = translator_executable(t, t->exit);
     static light_fn *const light[LIGHT_COUNT] = {light_syscall, light_sysret, light_iret,
                                                  light_target};

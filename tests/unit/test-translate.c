@@ -741,6 +741,106 @@ static void test_wild(void)
     guest_free(g);
 }
 
+/* ---------------------------------------------------------------- shared checks */
+
+/* Groups of every kind, over all distances from a page's end: pushes and pops with what moves or
+ * reads RSP in between, a base that is moved by constants, one that is loaded anew, reads before
+ * writes, vectors, homeless registers, branches out of the middle, and flags that live across. */
+GUEST_CODE(64, code_groups,
+           "xor %eax, %eax\n xor %edx, %edx\n mov $0x101000, %ebx\n mov $0x111000, %r8d\n"
+           "mov %rsp, %r15\n mov $0x1fc, %ecx\n"
+           "1: lea (%r8, %rcx, 4), %rsp\n lea (%rbx, %rcx, 8), %rsi\n mov %rsi, %r9\n"
+           "   push %rcx\n push %rsp\n mov %rsp, %rdi\n push $-3\n xor %rdi, %rax\n push %r9\n"
+           "   call 5f\n add $4, %rdx\n pop %rdi\n add %rdi, %rax\n pop %r10\n adc %r10, %rax\n"
+           "   pop %rdi\n sub %rsp, %rdi\n add %rdi, %rdx\n pop %rdi\n add %rdi, %rdx\n"
+           "   mov %rax, 8(%rsi)\n mov 16(%rsi), %rdi\n add $24, %rsi\n cmp %rdx, -8(%rsi)\n"
+           "   jb 2f\n adc %edi, 4(%rsi)\n inc %rsi\n lock xadd %al, -9(%rsi)\n jp 3f\n"
+           "   mov %ah, 40(%rsi)\n"
+           "2: movdqu 3(%r9), %xmm1\n paddq %xmm1, %xmm2\n movq %xmm2, 20(%r9)\n"
+           "   mov 28(%r9), %r10d\n add %r10, %rax\n mov %r10, 8(%r9)\n"
+           "3: mov (%rsi), %rdi\n mov 1(%rsi), %dil\n add %rdi, %rax\n mov %rsi, (%rsi)\n"
+           "   mov (%rsi), %rsi\n add 8(%rsi), %rdx\n setc 31(%rsi)\n mov %rdx, 64(%rsi)\n"
+           "   and $-16, %r9\n movaps (%r9), %xmm3\n paddq %xmm3, %xmm2\n movaps %xmm2, 32(%r9)\n"
+           "   dec %ecx\n jnz 1b\n movq %xmm2, %rdi\n mov %r15, %rsp\n hlt\n"
+           "5: push %rbp\n push %rbx\n mov %rsp, %rbp\n add 8(%rsp), %rax\n pop %rbx\n pop %rbp\n"
+           "   ret");
+static struct guest *guest_groups(void)
+{
+    struct guest *g = GUEST(64, code_groups);
+    g->p->cr4 |= CR4_OSFXSR;
+    g->p->gpr[REG_RBP] = 0;
+    processor_state_changed(g->p);
+    for (unsigned n = 0; n < 0x20000; n++)
+        g->ram[0x100000 + n] = (uint8_t)(n * 7 + n / 251);
+    return g;
+}
+static void test_groups(void)
+{
+    struct guest *expected = guest_groups();
+    guest_halts(expected);
+    for (unsigned check = 0; check <= 1; check++) {
+        struct guest *g = translated(guest_groups(), 1, check);
+        guest_halts(g);
+        g_assert_cmpmem(expected->p->gpr, 16 * 8, g->p->gpr, 16 * 8);
+        g_assert_cmpmem(expected->ram + 0x100000, 0x20000, g->ram + 0x100000, 0x20000);
+        if (check)
+            check_clean(g);
+        guest_free(g);
+    }
+    guest_free(expected);
+}
+
+/* A group reaches the page ABSENT in its middle: what came before is done, and RSP says so. */
+enum { ABSENT = 0x40000 };
+GUEST_CODE(64, code_push_fault,
+           "mov $1000, %ecx\n 1: mov %rbx, %rsp\n push %rax\n push %rcx\n inc %edx\n push $5\n"
+           "push %rdx\n sub $32, %rbx\n dec %ecx\n jnz 1b\n hlt");
+GUEST_CODE(64, code_pop_fault,
+           "mov $1000, %ecx\n 1: mov %rbx, %rsp\n pop %rdi\n pop %r9\n inc %edx\n pop %r10\n"
+           "pop %rbp\n add $32, %rbx\n dec %ecx\n jnz 1b\n hlt");
+GUEST_CODE(64, code_second_fault,
+           "mov $1000, %ecx\n 1: mov (%rbx), %rax\n mov 8(%rbx), %rdi\n inc %edx\n add $8, %rbx\n"
+           "dec %ecx\n jnz 1b\n hlt");
+static struct guest *guest_absent(struct guest *g, uint64_t rbx)
+{
+    small_pages(g);
+    guest_write(g, PAGE_TABLE + 8 * (ABSENT >> PAGE_BITS), 0, 8);
+    guest_write(g, IDT + 16 * VECTOR_PF + 4, 1, 1); /* on another stack */
+    for (uint64_t at = ABSENT - 2 * PAGE_BYTES; at < ABSENT + 3 * PAGE_BYTES; at += 8)
+        guest_write(g, at, at, 8);
+    g->p->gpr[REG_RBX] = rbx;
+    g->p->gpr[REG_RDX] = g->p->gpr[REG_RBP] = g->p->gpr[REG_R10] = 0;
+    return g;
+}
+static void test_group_faults(void)
+{
+    struct guest *g = guest_absent(GUEST(64, code_push_fault), ABSENT + 0x2810);
+    guest_faults_with(g, VECTOR_PF, 12, 2); /* push 5: not present, write */
+    g_assert_cmphex(g->p->cr2, ==, ABSENT + 0xff8);
+    g_assert_cmphex(guest_frame(g, true).rsp, ==, ABSENT + 0x1000);
+    g_assert_cmpuint(g->p->gpr[REG_RDX], ==, 193);
+    g_assert_cmpuint(guest_read(g, ABSENT + 0x1000, 8), ==, 1000 - 192);
+    g_assert_cmphex(guest_read(g, ABSENT + 0xff8, 8), ==, ABSENT + 0xff8);
+    guest_free(g);
+
+    g = guest_absent(GUEST(64, code_pop_fault), ABSENT - 0x1810);
+    guest_faults_with(g, VECTOR_PF, 13, 0); /* pop r10 */
+    g_assert_cmphex(g->p->cr2, ==, ABSENT);
+    g_assert_cmphex(guest_frame(g, true).rsp, ==, ABSENT);
+    g_assert_cmpuint(g->p->gpr[REG_RDX], ==, 193);
+    g_assert_cmphex(g->p->gpr[REG_R9], ==, ABSENT - 8);
+    g_assert_cmphex(g->p->gpr[REG_R10], ==, ABSENT - 32);
+    guest_free(g);
+
+    g = guest_absent(GUEST(64, code_second_fault), ABSENT - 0x1000);
+    guest_faults_with(g, VECTOR_PF, 8, 0);
+    g_assert_cmphex(g->p->cr2, ==, ABSENT);
+    g_assert_cmphex(g->p->gpr[REG_RAX], ==, ABSENT - 8);
+    g_assert_cmphex(g->p->gpr[REG_RDI], ==, ABSENT - 8);
+    g_assert_cmpuint(g->p->gpr[REG_RDX], ==, 511);
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -792,6 +892,8 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/smap", test_smap);
     g_test_add_func("/translate/privilege", test_privilege);
     g_test_add_func("/translate/wild", test_wild);
+    g_test_add_func("/translate/groups", test_groups);
+    g_test_add_func("/translate/group-faults", test_group_faults);
     g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
     g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
     g_test_add_data_func("/translate/kick/indirect", code_spin_indirect, test_kick);
