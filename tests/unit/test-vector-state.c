@@ -30,6 +30,13 @@ static uint16_t get16(const void *from)
 
 /* ---------------------------------------------------------------- XSAVE and kin */
 
+static uint64_t host_xcr0(void)
+{
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low | (uint64_t)high << 32;
+}
+
 /* Random state in which some components are in their initial state, which the native processor
  * knows only of what XRSTOR initialised. */
 static void random_components(struct native_state *s)
@@ -39,8 +46,9 @@ static void random_components(struct native_state *s)
     put64(s->xsave + 512, present);
     s->xsave[0] |= 0x3f; /* nothing pending */
     s->xsave[2] &= 0x7f, s->xsave[3] &= 0x7f;
-    put64(s->gpr + REG_RAX, random64());
-    s->gpr[REG_RDX] = random64();
+    /* Of components that only the host's XCR0 has (protection keys, AVX-512) nothing is asked. */
+    put64(s->gpr + REG_RAX, random64() & (7 | ~host_xcr0()));
+    s->gpr[REG_RDX] = random64() & ~(host_xcr0() >> 32);
     if (g_test_rand_int() & 1)
         s->gpr[REG_RAX] |= 7;
 }
