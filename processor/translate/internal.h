@@ -274,9 +274,9 @@ void lower_use_flags(struct lowering *l);
  * of its own. */
 void lower_save_live(struct lowering *l);
 
-/* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
- * scratch register.  False when it cannot be encoded. */
-bool lower_effective(struct lowering *l, enum host_register to);
+/* Puts SIZE bytes, 4 or 8, of the effective address of l->i (without segment base; flags stay) into
+ * TO, which may be a scratch register.  False when it cannot be encoded. */
+bool lower_effective(struct lowering *l, enum host_register to, unsigned size);
 /* The linear address into T0.  Flags are lost. */
 bool lower_linear(struct lowering *l);
 /* Its second half: from the effective address in T0. */
