@@ -306,9 +306,9 @@ void lower_code_address(struct lowering *l, enum host_register to, int64_t offse
  * of its own. */
 void lower_save_live(struct lowering *l);
 
-/* Puts the effective address of l->i (without segment base; flags stay) into TO, which may be a
- * scratch register.  False when it cannot be encoded. */
-bool lower_effective(struct lowering *l, enum host_register to);
+/* Puts SIZE bytes, 4 or 8, of the effective address of l->i (without segment base; flags stay) into
+ * TO, which may be a scratch register.  False when it cannot be encoded. */
+bool lower_effective(struct lowering *l, enum host_register to, unsigned size);
 /* From the linear address in T0 to the TLB's entry for it: T1 is such that the entry is at its
  * offset of index 0.  FRAME is the frame's distance from RSP.  Flags are lost. */
 void lower_tlb_index(struct emitter *e, int32_t frame);

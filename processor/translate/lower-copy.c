@@ -215,7 +215,7 @@ bool lower_bit_test(struct lowering *l)
         return false;
     if (l->live)
         lower_save_flags(l);
-    if (!lower_effective(l, T0))
+    if (!lower_effective(l, T0, 8))
         return false;
     lower_fetch(l, T1, i->reg);
     if (!wide)
@@ -250,10 +250,8 @@ bool lower_lea(struct lowering *l)
         return false;
     int host = lower_register(i->reg);
     enum host_register to = host < 0 ? T1 : (enum host_register)host;
-    if (!lower_effective(l, to))
+    if (!lower_effective(l, to, i->opsize))
         return false;
-    if (i->opsize == 4 && i->addrsize == 8)
-        emit_op(&l->e, &(struct host_op){.opcode = 0x8b, .has_modrm = true, .reg = to, .rm = to});
     if (host < 0)
         emit_store(&l->e, HOST_RSP, lower_home(i->reg), to);
     else if (l->t1_tlb)

@@ -308,7 +308,7 @@ static void wide_check(struct lowering *l, const struct plan *p, unsigned alignm
     lowest.addrsize = (uint8_t)word(l);
     lowest.seg = SEG_DS;
     l->i = &lowest;
-    lower_effective(l, T0);
+    lower_effective(l, T0, 8);
     l->i = i;
     if (!l->t1_tlb)
         emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));

@@ -58,23 +58,23 @@ void lower_code_address(struct lowering *l, enum host_register to, int64_t offse
     emit_lea(&l->e, to, to, (int32_t)offset);
 }
 
-bool lower_effective(struct lowering *l, enum host_register to)
+/* The sum of L's operand into TO.  Returns where the REX prefix of the last instruction is, without
+ * whose W it makes 32 bits of the sum; or NULL, where those would take another instruction. */
+static uint8_t *add_up(struct lowering *l, enum host_register to)
 {
     const struct insn *i = l->i;
     struct emitter *e = &l->e;
-    /* Sums are truncated to 32-bit addresses, so the displacement may be. */
-    if (i->addrsize == 2 || (i->addrsize == 8 && i->disp != (int32_t)i->disp))
-        return false;
-    /* In 32-bit code CS cannot be written through. */
-    if (lower_is_32(l) && i->seg == SEG_CS)
-        return false;
     int32_t disp = (int32_t)i->disp;
+    uint8_t *last;
     if (i->base == REG_CODE) {
         lower_code_address(l, to, disp);
+        last = NULL;
     } else if (i->base == REG_NONE && i->index == REG_NONE) {
+        last = NULL;
         emit_constant(e, to, (uint64_t)(int64_t)disp);
     } else if (i->index == REG_NONE) {
         enum host_register base = bring(l, i->base, T0);
+        last = e->at;
         if (disp || to == base)
             emit_lea(e, to, base, disp);
         else
@@ -84,10 +84,29 @@ bool lower_effective(struct lowering *l, enum host_register to)
         enum host_register index = bring(l, i->index, T1);
         if (index == T1)
             l->t1_tlb = false;
+        last = e->at;
         emit_lea_index(e, to, base, index, i->scale, disp);
     }
-    if (i->addrsize == 4)
-        emit_truncate(e, to);
+    return last;
+}
+
+bool lower_effective(struct lowering *l, enum host_register to, unsigned size)
+{
+    enum { REX_W = 8 };
+    const struct insn *i = l->i;
+    /* Sums are truncated to 32-bit addresses, so the displacement may be. */
+    if (i->addrsize == 2 || (i->addrsize == 8 && i->disp != (int32_t)i->disp))
+        return false;
+    /* In 32-bit code CS cannot be written through. */
+    if (lower_is_32(l) && i->seg == SEG_CS)
+        return false;
+    uint8_t *last = add_up(l, to);
+    if (i->addrsize == 8 && size == 8)
+        return true;
+    if (last)
+        *last &= (uint8_t)~REX_W;
+    else
+        emit_truncate(&l->e, to);
     return true;
 }
 
@@ -153,7 +172,7 @@ bool lower_linear(struct lowering *l)
 {
     if (l->shared)
         return true;
-    if (!lower_effective(l, T0))
+    if (!lower_effective(l, T0, 8))
         return false;
     lower_add_base(l);
     l->recent = recent_of(l->i);

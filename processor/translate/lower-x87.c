@@ -222,7 +222,7 @@ static bool lower_memory_form(struct lowering *l, unsigned operand)
     bool tracked = sets_pointers(i);
     if (l->live)
         lower_save_flags(l);
-    if (!lower_effective(l, T0))
+    if (!lower_effective(l, T0, 8))
         return false;
     if (i->opcode == 0xd9 && (i->modrm >> 3 & 7) == FLDCW) {
         load_control(l);
