@@ -191,7 +191,8 @@ struct processor_msrs {
 #define TLB_SPARE    (TLB_ENTRIES + TLB_VICTIMS) /* of use while two entries change places */
 #define TLB_ALL      (TLB_SPARE + 1)
 #define TLB_RECENT   32
-#define JUMP_ENTRIES 8192
+#define JUMP_ENTRIES 4096  /* of a jump cache, */
+#define JUMP_ENTRIES_SUPERVISOR 32768 /* and of supervisors' */
 #define TLB_SETS     8
 #define TLB_FILTER   256 /* bits of the TLB's filters of addresses */
 #define JUMPS_LOCAL  512
@@ -220,9 +221,10 @@ struct jump_entry {
  * so that a kernel finds its own code whatever the address space, supervisors' fetches share one
  * cache in all sets, in which nothing is local to another set than the current one. */
 struct jump_cache {
-    struct jump_entry entry[JUMP_ENTRIES];
-    struct code_block *block[JUMP_ENTRIES]; /* of the same index; NULL: empty */
-    bool filled;                            /* something was noted since it was last emptied */
+    struct jump_entry *entry;
+    struct code_block **block; /* of the same index; NULL: empty */
+    uint64_t mask;             /* a power of two entries, less one */
+    bool filled;               /* something was noted since it was last emptied */
     /* The entries made for pages that are not global; more of them than JUMPS_LOCAL: all. */
     uint16_t local[JUMPS_LOCAL];
     unsigned locals;
@@ -318,7 +320,7 @@ struct processor {
     struct memory *memory;
     struct tlb_set *tlb_set;  /* the current one */
     struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */
-    struct jump_cache *jump_caches; /* JUMP_CACHES, likewise */
+    struct jump_cache *jump_caches; /* JUMP_CACHES, likewise; the first one's entries are all's */
     uint64_t drops;           /* of the memory's drops, those that were noticed */
     bool no_write_tags;       /* each store is to be seen: translations are checked */
     struct slot *slot;        /* the last that a lookup found; forgotten when the TLB is flushed */

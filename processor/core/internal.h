@@ -273,10 +273,10 @@ static inline uint64_t jump_key(uint32_t mode, uint64_t linear)
 {
     return (mode & MODE_DECODE) == DECODE_64 ? linear : linear | JUMP_LEGACY;
 }
-/* Translated code makes the same index. */
-static inline unsigned jump_index(uint64_t linear)
+/* Where LINEAR's entry is in J.  Translated code makes the same index. */
+static inline unsigned jump_index(const struct jump_cache *j, uint64_t linear)
 {
-    return (unsigned)((linear ^ linear >> PAGE_BITS) & (JUMP_ENTRIES - 1));
+    return (unsigned)((linear ^ linear >> PAGE_BITS) & j->mask);
 }
 
 /* ---------------------------------------------------------------- jumps.c */
@@ -286,6 +286,9 @@ static inline unsigned jump_index(uint64_t linear)
 /* Makes the current context's jump cache lead from LINEAR to B. */
 void jumps_fill(struct processor *p, uint64_t linear, struct code_block *b);
 void jumps_empty(struct jump_cache *j);
+/* The JUMP_CACHES of a processor, empty; NULL when memory is short. */
+struct jump_cache *jumps_new(void);
+void jumps_free(struct jump_cache *j);
 /* Drops what CR3 loads drop. */
 void jumps_drop_local(struct jump_cache *j);
 /* Drops the entries whose addresses differ from LINEAR only in the low BITS bits. */

@@ -6,19 +6,55 @@
 
 #include "processor/translate/translate.h"
 
+#include <stdlib.h>
+
 static void empty_entry(struct jump_cache *j, unsigned index)
 {
     /* An address that belongs to another entry. */
-    uint64_t other = jump_index(index) == index ? index ^ 1 : index;
+    uint64_t other = jump_index(j, index) == index ? index ^ 1 : index;
     j->entry[index] = (struct jump_entry){other, NULL};
     j->block[index] = NULL;
+}
+
+struct jump_cache *jumps_new(void)
+{
+    struct jump_cache *caches = calloc(JUMP_CACHES, sizeof(*caches));
+    size_t total = JUMP_ENTRIES_SUPERVISOR + (JUMP_CACHES - 1) * (size_t)JUMP_ENTRIES;
+    struct jump_entry *entry = aligned_alloc(64, total * sizeof(*entry));
+    struct code_block **block = malloc(total * sizeof(struct code_block *));
+    if (!caches || !entry || !block) {
+        free(caches);
+        free(entry);
+        free(block);
+        return NULL;
+    }
+    for (unsigned n = 0; n < JUMP_CACHES; n++) {
+        size_t size = n == JUMPS_SUPERVISOR ? JUMP_ENTRIES_SUPERVISOR : JUMP_ENTRIES;
+        caches[n].entry = entry;
+        caches[n].block = block;
+        caches[n].mask = size - 1;
+        caches[n].filled = true;
+        jumps_empty(&caches[n]);
+        entry += size;
+        block += size;
+    }
+    return caches;
+}
+
+void jumps_free(struct jump_cache *j)
+{
+    if (!j)
+        return;
+    free(j[0].entry);
+    free(j[0].block);
+    free(j);
 }
 
 void jumps_empty(struct jump_cache *j)
 {
     if (!j->filled)
         return;
-    for (unsigned n = 0; n < JUMP_ENTRIES; n++)
+    for (unsigned n = 0; n <= j->mask; n++)
         empty_entry(j, n);
     j->filled = false;
     j->locals = 0;
@@ -29,7 +65,7 @@ void jumps_empty(struct jump_cache *j)
 void jumps_fill(struct processor *p, uint64_t linear, struct code_block *b)
 {
     struct jump_cache *j = p->tlb->jumps;
-    unsigned index = jump_index(linear);
+    unsigned index = jump_index(j, linear);
     j->entry[index] = (struct jump_entry){jump_key(p->mode, linear), b->jump};
     j->block[index] = b;
     j->filled = true;
@@ -69,11 +105,11 @@ void jumps_drop(struct jump_cache *j, uint64_t linear, unsigned bits)
         return;
     /* A page's entries are as near to each other as its addresses are. */
     _Static_assert(JUMP_ENTRIES % PAGE_BYTES == 0, "whole pages");
-    unsigned first = bits == PAGE_BITS ? jump_index(linear) & ~PAGE_OFFSET_MASK : 0;
-    unsigned count = bits == PAGE_BITS ? PAGE_BYTES : JUMP_ENTRIES;
-    for (unsigned n = first; n < first + count; n++) {
+    uint64_t first = bits == PAGE_BITS ? jump_index(j, linear) & ~PAGE_OFFSET_MASK : 0;
+    uint64_t last = bits == PAGE_BITS ? first + PAGE_OFFSET_MASK : j->mask;
+    for (uint64_t n = first; n <= last; n++) {
         if ((key_linear(j->entry[n].linear) ^ linear) >> bits == 0)
-            empty_entry(j, n);
+            empty_entry(j, (unsigned)n);
     }
 }
 

@@ -32,7 +32,7 @@ void processor_free(struct processor *p)
         return;
     memory_remove_processor(p->memory, p);
     free(p->tlb_sets);
-    free(p->jump_caches);
+    jumps_free(p->jump_caches);
     code_cache_free(p->code);
     vector_stubs_free(p->stubs);
     translator_free(p->translator);
@@ -302,8 +302,8 @@ static struct code_block *find_block_slow(struct processor *p, uint64_t linear)
 
 static inline struct code_block *find_block(struct processor *p, uint64_t linear)
 {
-    unsigned index = jump_index(linear);
     const struct jump_cache *j = p->tlb->jumps;
+    unsigned index = jump_index(j, linear);
     struct code_block *b = j->block[index];
     if (likely(b && j->entry[index].linear == jump_key(p->mode, linear) &&
                b->mode == (p->mode & CODE_MODE) && code_block_valid(b) &&

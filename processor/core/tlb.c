@@ -202,15 +202,11 @@ void tlb_allocate(struct processor *p)
     if (p->tlb_sets)
         return;
     struct tlb_set *sets = aligned_alloc(64, ALIGN_UP(TLB_SETS * sizeof(*sets), 64));
-    struct jump_cache *jumps = aligned_alloc(64, ALIGN_UP(JUMP_CACHES * sizeof(*jumps), 64));
+    struct jump_cache *jumps = jumps_new();
     if (!sets || !jumps) {
         free(sets);
-        free(jumps);
+        jumps_free(jumps);
         return;
-    }
-    for (unsigned n = 0; n < JUMP_CACHES; n++) {
-        jumps[n].filled = true;
-        jumps_empty(&jumps[n]);
     }
     for (unsigned i = 0; i < TLB_SETS; i++) {
         for (unsigned c = 0; c < TLB_CLASSES; c++) {

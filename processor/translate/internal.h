@@ -38,7 +38,8 @@
 /* The frame, by distance from RSP. */
 enum {
     FRAME_TLB,  /* p->tlb */
-    FRAME_JUMPS, /* p->tlb->jumps */
+    FRAME_JUMPS, /* of p->tlb->jumps: entry, mask */
+    FRAME_JUMP_MASK,
     FRAME_P,    /* struct processor */
     FRAME_CODE, /* RIP of offset 0 of the page: gpr[REG_CODE] */
     FRAME_R9,   /* guest registers */

@@ -52,10 +52,12 @@ static const uint8_t *go(struct processor *p, const struct translate_site *s, ui
     p->mode &= ~MODE_ALIGN;
     p->tlb = &p->tlb_set->class[tlb_class(p, cpl)];
     frame[FRAME_TLB] = (uint64_t)(uintptr_t)p->tlb;
-    frame[FRAME_JUMPS] = (uint64_t)(uintptr_t)p->tlb->jumps;
+    const struct jump_cache *jumps = p->tlb->jumps;
+    frame[FRAME_JUMPS] = (uint64_t)(uintptr_t)jumps->entry;
+    frame[FRAME_JUMP_MASK] = jumps->mask;
     frame[FRAME_COUNT] += s->index + 1u;
     frame[FRAME_ARGUMENT] = rip;
-    const struct jump_entry *j = &p->tlb->jumps->entry[jump_index(rip)];
+    const struct jump_entry *j = &jumps->entry[jump_index(jumps, rip)];
     if (likely(j->linear == rip))
         return j->code;
     const uint8_t *code = jumps_find(p, rip);

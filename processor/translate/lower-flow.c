@@ -157,8 +157,7 @@ static void compare_entry(struct emitter *e, unsigned index)
 {
     emit_alu_load(
         e, ALU_CMP, T0, T1,
-        (int32_t)(offsetof(struct jump_cache, entry[index]) +
-                  offsetof(struct jump_entry, linear)));
+        (int32_t)(sizeof(struct jump_entry) * index + offsetof(struct jump_entry, linear)));
 }
 
 /* Finds the jump entry for the linear address in T0: T1 is such that the entry is at its offset of
@@ -169,7 +168,7 @@ static void look_up(struct emitter *e)
     EMIT(e, 0x41, 0x89, 0xeb);            /* mov T1d, T0d */
     EMIT(e, 0x41, 0xc1, 0xeb, PAGE_BITS); /* shr T1d, PAGE_BITS */
     EMIT(e, 0x41, 0x31, 0xeb);            /* xor T1d, T0d */
-    emit_alu_constant(e, ALU_AND, T1, JUMP_ENTRIES - 1);
+    emit_alu_load(e, ALU_AND, T1, HOST_RSP, FRAME(FRAME_JUMP_MASK));
     EMIT(e, 0x41, 0xc1, 0xe3, 4); /* shl T1d, 4 */
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, FRAME(FRAME_JUMPS));
     compare_entry(e, 0);
@@ -184,7 +183,7 @@ static void enter(struct emitter *e, unsigned index)
                    .reg = 4,
                    .memory = true,
                    .rm = T1,
-                   .disp = (int32_t)(offsetof(struct jump_cache, entry[index]) +
+                   .disp = (int32_t)(sizeof(struct jump_entry) * index +
                                      offsetof(struct jump_entry, code)),
                });
 }
@@ -214,7 +213,7 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
 {
     struct emitter *e = &l->e;
     uint64_t linear = l->linear + (uint64_t)target;
-    unsigned index = jump_index(lower_is_32(l) ? (uint32_t)linear : linear);
+    unsigned index = jump_index(l->p->tlb->jumps, lower_is_32(l) ? (uint32_t)linear : linear);
     lower_save_flags(l);
     lower_count(l, count, false);
     lower_code_address(l, T0, target);
@@ -534,7 +533,7 @@ bool lower_call_indirect(struct lowering *l)
         return false;
     look_up_or_call(l);
     emit_load(e, T1, T1,
-              (int32_t)(offsetof(struct jump_cache, entry) + offsetof(struct jump_entry, code)));
+              (int32_t)offsetof(struct jump_entry, code));
     emit_store(e, HOST_RSP, FRAME(FRAME_ONWARD), T1);
     emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     push_return(l);

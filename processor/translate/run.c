@@ -166,8 +166,11 @@ static void emit_load_state(struct emitter *e)
     x87_emit_load(e);
     emit_vectors(e, false);
     copy_to_frame(e, FRAME(FRAME_TLB), offsetof(struct processor, tlb));
-    emit_load(e, HOST_RAX, HOST_RAX, offsetof(struct tlb, jumps));
+    emit_load(e, HOST_RCX, HOST_RAX, offsetof(struct tlb, jumps));
+    emit_load(e, HOST_RAX, HOST_RCX, offsetof(struct jump_cache, entry));
     emit_store(e, HOST_RSP, FRAME(FRAME_JUMPS), HOST_RAX);
+    emit_load(e, HOST_RAX, HOST_RCX, offsetof(struct jump_cache, mask));
+    emit_store(e, HOST_RSP, FRAME(FRAME_JUMP_MASK), HOST_RAX);
     copy_to_frame(e, FRAME(FRAME_CODE), gpr_at(REG_CODE));
     for (unsigned r = REG_R9; r <= REG_R11; r++)
         copy_to_frame(e, lower_home(r), gpr_at(r));
@@ -724,7 +727,7 @@ bool translator_run(struct processor *p, struct code_block *b, uint64_t linear)
     }
     link_to(t, b);
     /* The jump entry may be older than the translation. */
-    struct jump_entry *j = &p->tlb->jumps->entry[jump_index(linear)];
+    struct jump_entry *j = &p->tlb->jumps->entry[jump_index(p->tlb->jumps, linear)];
     if (j->linear == jump_key(p->mode, linear))
         j->code = b->jump;
     p->gpr[REG_CODE] = linear & ~PAGE_OFFSET_MASK;
