@@ -190,7 +190,7 @@ struct processor_msrs {
 #define TLB_VICTIMS  16
 #define TLB_SPARE    (TLB_ENTRIES + TLB_VICTIMS) /* of use while two entries change places */
 #define TLB_ALL      (TLB_SPARE + 1)
-#define TLB_RECENT   32
+#define TLB_RECENT   128
 #define JUMP_ENTRIES 4096  /* of a jump cache, */
 #define JUMP_ENTRIES_SUPERVISOR 32768 /* and of supervisors' */
 #define TLB_SETS     8

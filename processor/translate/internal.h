@@ -150,7 +150,7 @@ static inline const uint8_t *translator_executable(const struct translator *t, c
 
 /* Room that one block may need at most. */
 #define BLOCK_CODE_BYTES 49152
-#define BLOCK_SITES      256
+#define BLOCK_SITES      512
 
 /* Translates B, which is at LINEAR now; there is room, and its page is locked. */
 void lower_block(struct processor *p, struct code_block *b, uint64_t linear);
@@ -208,6 +208,8 @@ struct late {
     bool t1_tlb;
 };
 #define LATE_MAX 256
+/* Of one instruction at most, with a group that begins with it. */
+#define LATE_MOST 12
 
 /* Accesses that share a check: see lower-group.c. */
 #define GROUP_INSNS     16
@@ -215,6 +217,7 @@ struct late {
 #define GROUP_NO_ACCESS (-1)
 struct group {
     uint16_t first, last;       /* instructions of the block */
+    unsigned reserved;          /* out-of-line code */
     int16_t reach[GROUP_INSNS]; /* from the lowest access, or GROUP_NO_ACCESS */
     bool write;
     uint16_t recent, limit; /* the recent entry, as in a site; the last page offset that hits */
@@ -254,6 +257,8 @@ struct lowering {
     int32_t deferred;    /* by so much */
     struct late late[LATE_MAX];
     unsigned lates;
+    unsigned reserved; /* more of them, for groups out of line, */
+    bool outside;      /* one of which this is */
     struct group groups[GROUPS_MAX];
     unsigned group_count;
 };
@@ -376,6 +381,8 @@ void x87_note_last(struct processor *p, const struct translate_site *s);
 /* Makes a site for the current instruction and returns its number. */
 uint32_t lower_site(struct lowering *l);
 void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t site);
+/* Whether there is room for another instruction's; a handler needs none. */
+bool lower_has_room(const struct lowering *l);
 /* Emits the jump to THUNK with site SITE. */
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
 /* Ends the path after COUNT instructions by going to the page offset TARGET, which may lie outside

@@ -15,6 +15,8 @@
 
 /* Bytes that a group may span: the wider, the more often it lies in two pages. */
 enum { GROUP_BYTES = 128 };
+/* Pieces of out-of-line code that one of its instructions needs at most. */
+enum { LATE_MEMBER = 4 };
 
 static unsigned word(const struct lowering *l)
 {
@@ -339,6 +341,13 @@ static void begin(struct lowering *l)
     *g = (struct group){.first = (uint16_t)l->n, .last = (uint16_t)l->n};
     if (!make_plan(l, &p) || !settle(&p, &alignment))
         return;
+    /* Out of line its instructions must not be left to their handlers. */
+    g->reserved = LATE_MEMBER * (g->last - g->first + 1u);
+    l->reserved += g->reserved;
+    if (!lower_has_room(l)) {
+        l->reserved -= g->reserved;
+        return;
+    }
     l->group_count++;
     l->group = g;
     l->t1_tlb = l->t1_known;
@@ -365,7 +374,7 @@ static bool wants_rsp(const struct group *g, unsigned n, const struct insn *i)
 
 void lower_group_before(struct lowering *l)
 {
-    if (!l->group && !l->shadow && l->b->count - l->n > 1)
+    if (!l->group && !l->shadow && l->b->count - l->n > 1 && lower_has_room(l))
         begin(l);
     struct group *g = l->group;
     if (!g)
@@ -424,8 +433,10 @@ void lower_group_late(struct lowering *l, const struct late *late)
     l->vector = g->vector;
     l->x87 = g->x87;
     l->t1_known = true;
+    l->outside = true;
     for (unsigned n = g->first; n <= g->last; n++)
         lower_nth(l, n);
+    l->outside = false;
     if (l->i->attr->traits & TRAIT_BRANCH && l->i->attr->op != OP_JCC)
         return;
     if (l->after)

@@ -259,6 +259,11 @@ void lower_late(struct lowering *l, enum late_kind kind, uint8_t *from, uint32_t
                                         .t1_tlb = l->t1_tlb};
 }
 
+bool lower_has_room(const struct lowering *l)
+{
+    return l->lates + l->reserved + LATE_MOST <= LATE_MAX;
+}
+
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site)
 {
     emit_constant(&l->e, T1, site);
@@ -467,7 +472,7 @@ static void lower_insn(struct lowering *l)
     unsigned vector = l->vector;
     bool x87 = l->x87;
     enum flags_place flags = l->flags;
-    lower_fn *lower = lower_of(l, l->i);
+    lower_fn *lower = l->outside || lower_has_room(l) ? lower_of(l, l->i) : NULL;
     if (lower && !insn_has_memory(l->i))
         lower_load_flags(l);
     /* T1 is what it was only where the lowering says so. */

@@ -133,30 +133,29 @@ static void emit_leave_state(struct emitter *e)
     x87_emit_store(e);
 }
 
-/* Begins to count anew.  What C did may have made a request of this very processor (a full dirty ring):
- * then the next backward branch is to look. */
-static void load_budget(struct emitter *e)
+/* Starts the count, RBP pointing to struct processor.  What C itself asked for is not to wait for
+ * the budget: a dirty ring that is full, say. */
+static void emit_budget(struct emitter *e)
 {
-    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [RBP + poll], 0 */
+    emit_constant(e, HOST_RAX, -(uint64_t)BUDGET);
+    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [RBP + poll], 0; je */
                                  .has_modrm = true,
                                  .reg = ALU_CMP,
                                  .memory = true,
                                  .rm = HOST_RBP,
                                  .disp = offsetof(struct processor, poll),
                                  .immediates = 1});
-    emit_constant(e, HOST_RAX, -(uint64_t)BUDGET);
-    uint8_t *over = emit_jump_if(e, CC_Z, NULL);
-    emit_op(e, &(struct host_op){.wide = true, /* sub qword [RBP + icount], BUDGET - 1 */
-                                 .opcode = 0x81,
-                                 .has_modrm = true,
-                                 .reg = ALU_SUB,
-                                 .memory = true,
-                                 .rm = HOST_RBP,
-                                 .disp = offsetof(struct processor, icount),
-                                 .immediates = 4,
-                                 .immediate = BUDGET - 1});
-    emit_constant(e, HOST_RAX, -1ull);
-    emit_patch(over, e->at);
+    uint8_t *none = emit_jump_if(e, CC_Z, NULL);
+    emit_op(e,
+            &(struct host_op){.wide = true, /* add [RBP + icount], rax: as if they were counted */
+                              .opcode = 0x01,
+                              .has_modrm = true,
+                              .reg = HOST_RAX,
+                              .memory = true,
+                              .rm = HOST_RBP,
+                              .disp = offsetof(struct processor, icount)});
+    emit_constant(e, HOST_RAX, 0);
+    emit_patch(none, e->at);
     emit_store(e, HOST_RSP, FRAME(FRAME_COUNT), HOST_RAX);
 }
 
@@ -180,7 +179,7 @@ static void emit_load_state(struct emitter *e)
     EMIT(e, 0x25, 0, 0xd5, 0, 0);                       /* and eax, 0xd500 */
     EMIT(e, 0x09, 0xc8);                                /* or eax, ecx */
     emit_store(e, HOST_RSP, FRAME(FRAME_FLAGS), HOST_RAX);
-    load_budget(e);
+    emit_budget(e);
     for (size_t n = 0; n < ARRAY_SIZE(resident); n++)
         emit_load(e, (enum host_register)resident[n].host, HOST_RBP, gpr_at(resident[n].guest));
 }

@@ -741,6 +741,27 @@ static void test_wild(void)
     guest_free(g);
 }
 
+/* As many instructions as a block holds, each of which needs much out-of-line code. */
+GUEST_CODE(64, code_many,
+           "mov $100, %edx\n mov $0xa000, %ebx\n"
+           "1: mov %ebx, %esi\n lea 0x800(%rbx), %rdi\n"
+           ".rept 100\n mov $3, %ecx\n cmp %rax, %rdx\n rep movsb\n adc $0, %rax\n .endr\n"
+           "dec %edx\n jz 2f\n jmp 1b\n 2:\n .rept 200\n rep movsb\n .endr\n hlt");
+static void test_many(void)
+{
+    uint64_t expected[16];
+    struct guest *g = GUEST(64, code_many);
+    g->p->gpr[REG_RAX] = 50;
+    guest_halts(g);
+    memcpy(expected, g->p->gpr, sizeof(expected));
+    guest_free(g);
+    g = translated(GUEST(64, code_many), 1, false);
+    g->p->gpr[REG_RAX] = 50;
+    guest_halts(g);
+    g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
+    guest_free(g);
+}
+
 /* ---------------------------------------------------------------- shared checks */
 
 /* Groups of every kind, over all distances from a page's end: pushes and pops with what moves or
@@ -893,6 +914,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/privilege", test_privilege);
     g_test_add_func("/translate/wild", test_wild);
     g_test_add_func("/translate/groups", test_groups);
+    g_test_add_func("/translate/many", test_many);
     g_test_add_func("/translate/group-faults", test_group_faults);
     g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
     g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
