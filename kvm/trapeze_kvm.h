@@ -148,7 +148,7 @@ struct trapeze_kvm_translator_difference {
 
 /* VM (version 3): new vCPUs count the instructions that their translations retire, for
  * TRAPEZE_KVM_GET_INSTRUCTIONS and the statistic of that name; it costs some speed. */
-#define TRAPEZE_KVM_COUNT_INSTRUCTIONS _IO(KVMIO, 0xfb)
+#define TRAPEZE_KVM_COUNT_INSTRUCTIONS _IO(KVMIO, 0xfc)
 
 /* vCPU (version 3): guest code and what was made of it; -ENOENT when no block at the address was
  * translated. */
@@ -160,9 +160,12 @@ struct trapeze_kvm_translation_part {
 struct trapeze_kvm_translation {
     __u64 linear; /* of the first instruction, when it was translated */
     __u64 host;   /* where code runs */
+    __u64 late_host;
     __u32 bits;   /* how the guest code is decoded: 64, 32, 16 */
     __u32 parts;
     __u32 guest_bytes, code_bytes; /* whole lengths; what does not fit below is left out */
+    __u32 inline_bytes; /* of code; the rest, out of line, runs at late_host */
+    __u32 reserved;
     __u8 guest[768];
     __u8 code[12288];
     struct trapeze_kvm_translation_part part[320];

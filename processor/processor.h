@@ -89,10 +89,13 @@ struct processor_translation_part {
 };
 struct processor_translation {
     uint64_t linear; /* of the first instruction, when it was translated */
-    uint64_t host;   /* where code runs */
+    uint64_t host;   /* where code runs, */
+    uint64_t late_host; /* and where that runs which is out of line */
     uint32_t bits;   /* how the guest code is decoded: 64, 32, 16 */
     uint32_t parts;
     uint32_t guest_bytes, code_bytes; /* whole lengths; what does not fit below is left out */
+    uint32_t inline_bytes; /* of code; the rest is out of line */
+    uint32_t reserved;
     uint8_t guest[768];
     uint8_t code[12288];
     struct processor_translation_part part[320];

@@ -109,7 +109,8 @@ enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_TARGET, LIGHT_COUNT 
 
 struct translator {
     uint8_t *writable, *executable; /* two mappings of the same memory */
-    size_t used, thunk_bytes;
+    /* Thunks, then what blocks have inline; from late_start on what they have out of line. */
+    size_t used, thunk_bytes, late_start, late_used;
     struct translate_site *sites;
     uint32_t site_count;
     void (*enter)(struct processor *p, const uint8_t *code);
@@ -255,6 +256,9 @@ struct lowering {
     int32_t reach;       /* from T0 to the access */
     bool defer;          /* RSP is moved later, */
     int32_t deferred;    /* by so much */
+    const uint8_t *begin;      /* of what is inline, */
+    const uint8_t *late_begin; /* and of what is out of line; NULL before that */
+    size_t inline_bytes;
     struct late late[LATE_MAX];
     unsigned lates;
     unsigned reserved; /* more of them, for groups out of line, */
@@ -410,7 +414,7 @@ const struct processor_translation *tracer_kept(const struct tracer *r);
 /* Gives [code, code + bytes) a name in perf's map, if there is one. */
 void tracer_name(struct tracer *r, const uint8_t *code, size_t bytes, const char *name);
 /* L begins a block, which RIP is at; what it emits from now on is of KIND, for instruction l->i; it
- * is done.  All code lies between t->used and l->e.at. */
+ * is done. */
 void tracer_begin(struct lowering *l);
 void tracer_part(struct lowering *l, enum processor_translation_kind kind);
 void tracer_end(struct lowering *l);

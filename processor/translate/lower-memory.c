@@ -361,9 +361,9 @@ void lower_check_weary(struct processor *p, struct translate_site *s)
     bool dense = now - t->patient < DENSE;
     p->tlb->patience = PATIENCE;
     t->patient = now;
-    if (!dense || ++s->weary < WEARY || t->used + ROOM > t->counts.capacity)
+    if (!dense || ++s->weary < WEARY || t->late_used + ROOM > t->counts.capacity)
         return;
-    struct emitter e = {.at = t->writable + t->used};
+    struct emitter e = {.at = t->writable + t->late_used};
     emit_jump(&(struct emitter){.at = s->check}, e.at);
     look_in_tlb(&e, 0, s->size, s->write);
     uint8_t *miss = emit_jump_if(&e, CC_A, NULL);
@@ -374,7 +374,7 @@ void lower_check_weary(struct processor *p, struct translate_site *s)
     emit_alu_load(&e, ALU_XOR, T0, T1, entry_tag(s->write));
     emit_constant(&e, T1, site);
     emit_jump(&e, t->slow);
-    t->used = ALIGN_UP((size_t)(e.at - t->writable), 16);
+    t->late_used = ALIGN_UP((size_t)(e.at - t->writable), 16);
 }
 
 void lower_keep_t1(struct lowering *l)

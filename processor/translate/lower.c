@@ -525,7 +525,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     uint32_t first = t->site_count;
     struct lowering l = {.p = p, .t = t, .b = b, .linear = linear & ~PAGE_OFFSET_MASK};
     uint16_t live[ARRAY_SIZE(l.late) + 1];
-    l.e.at = t->writable + t->used;
+    l.begin = l.e.at = t->writable + t->used;
     l.i = &b->insn[0];
     l.lives = live;
     find_live(&l, live);
@@ -552,18 +552,22 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
         tracer_part(&l, TRANSLATION_END);
         lower_go(&l, b->count, b->offset + b->bytes, NULL);
     }
+    /* Apart from the rest, so that what mostly runs lies close together. */
+    b->host_bytes = (uint16_t)(l.e.at - l.start);
+    l.inline_bytes = (size_t)(l.e.at - l.begin);
+    t->used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
+    l.late_begin = l.e.at = t->writable + t->late_used;
     for (unsigned n = 0; n < l.lates; n++)
         emit_late(&l, &l.late[n]);
+    t->late_used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
     for (uint32_t site = first; b->x87 && site < t->site_count; site++)
         t->sites[site].x87 = true;
 
     tracer_end(&l);
-    t->used = ALIGN_UP((size_t)(l.e.at - t->writable), 16);
     b->direct = l.direct;
     b->linked = lower_is_fixed(&l) ? l.linked : NULL;
     b->live = live[0];
     b->start = translator_executable(t, l.start);
-    b->host_bytes = (uint16_t)(l.e.at - l.start);
     if (!t->check)
         b->jump = entry;
     t->counts.blocks++;

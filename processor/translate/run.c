@@ -547,6 +547,7 @@ struct translator *translator_new(unsigned threshold, const struct processor_tra
     make_thunks(t);
     t->counts.capacity =
         how->code_bytes && how->code_bytes < CODE_BYTES ? how->code_bytes : CODE_BYTES;
+    t->late_used = t->late_start = ALIGN_UP(t->counts.capacity / 2, 64);
     t->tracer = tracer_new(how);
     if ((how->trace || how->names) && !t->tracer) {
         translator_free(t);
@@ -576,6 +577,7 @@ void translator_free(struct translator *t)
 void translator_empty(struct translator *t)
 {
     t->used = t->thunk_bytes;
+    t->late_used = t->late_start;
     t->site_count = 0;
     t->full = false;
     t->pending = 0;
@@ -605,7 +607,8 @@ static bool translate(struct processor *p, struct code_block *b, uint64_t linear
     struct translator *t = p->translator;
     if (++b->heat < t->threshold || !code_block_settled(b))
         return false;
-    if (t->used + BLOCK_CODE_BYTES > t->counts.capacity ||
+    if (t->used + BLOCK_CODE_BYTES > t->late_start ||
+        t->late_used + BLOCK_CODE_BYTES > t->counts.capacity ||
         t->site_count + BLOCK_SITES > SITE_COUNT) {
         t->full = true;
         return false;
@@ -615,7 +618,7 @@ static bool translate(struct processor *p, struct code_block *b, uint64_t linear
     if (valid)
         lower_block(p, b, linear);
     pthread_mutex_unlock(&b->page->lock);
-    t->counts.bytes = t->used;
+    t->counts.bytes = t->used + (t->late_used - t->late_start);
     return valid;
 }
 

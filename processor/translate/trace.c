@@ -74,7 +74,8 @@ void tracer_part(struct lowering *l, enum processor_translation_kind kind)
     if (!r || !r->recording || r->kept.parts == ARRAY_SIZE(r->kept.part))
         return;
     r->kept.part[r->kept.parts++] = (struct processor_translation_part){
-        .start = (uint16_t)(l->e.at - (l->t->writable + l->t->used)),
+        .start = (uint16_t)(l->late_begin ? l->inline_bytes + (size_t)(l->e.at - l->late_begin)
+                                          : (size_t)(l->e.at - l->begin)),
         .insn = (uint16_t)(l->i->offset - l->b->offset),
         .kind = (uint16_t)kind,
     };
@@ -83,17 +84,25 @@ void tracer_part(struct lowering *l, enum processor_translation_kind kind)
 void tracer_end(struct lowering *l)
 {
     struct tracer *r = l->t->tracer;
-    const uint8_t *start = l->t->writable + l->t->used;
-    size_t bytes = (size_t)(l->e.at - start);
+    size_t inline_bytes = l->inline_bytes, late_bytes = (size_t)(l->e.at - l->late_begin);
     if (!r)
         return;
+    const uint8_t *host = translator_executable(l->t, l->begin);
+    const uint8_t *late_host = translator_executable(l->t, l->late_begin);
     char name[32];
     snprintf(name, sizeof(name), "guest_%lx", (unsigned long)l->p->rip);
-    tracer_name(r, translator_executable(l->t, start), bytes, name);
+    tracer_name(r, host, inline_bytes, name);
+    snprintf(name, sizeof(name), "guest_%lx_late", (unsigned long)l->p->rip);
+    tracer_name(r, late_host, late_bytes, name);
     if (!r->recording)
         return;
     r->recording = false;
-    r->kept.host = (uint64_t)(uintptr_t)translator_executable(l->t, start);
-    r->kept.code_bytes = (uint32_t)bytes;
-    keep(r->kept.code, sizeof(r->kept.code), start, bytes);
+    struct processor_translation *t = &r->kept;
+    t->host = (uint64_t)(uintptr_t)host;
+    t->late_host = (uint64_t)(uintptr_t)late_host;
+    t->inline_bytes = (uint32_t)inline_bytes;
+    t->code_bytes = (uint32_t)(inline_bytes + late_bytes);
+    size_t kept = inline_bytes < sizeof(t->code) ? inline_bytes : sizeof(t->code);
+    keep(t->code, sizeof(t->code), l->begin, inline_bytes);
+    keep(t->code + kept, sizeof(t->code) - kept, l->late_begin, late_bytes);
 }
