@@ -216,7 +216,7 @@ static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool wr
 
 /* Every so many misses of recent entries, one is looked at: if they came within so many
  * ticks of the TSC, and its site is met so often, it is made to look in the TLB proper at once. */
-enum { PATIENCE = 256, DENSE = 32 * PATIENCE, WEARY = 2 };
+enum { PATIENCE = 256, DENSE = 100 * PATIENCE, WEARY = 2 };
 
 /* The data behind a stub's call of its thunk and the jump back.  A group's has its limit in the
  * site's place. */
