@@ -212,6 +212,8 @@ struct late {
 /* Of one instruction at most, with a group that begins with it. */
 #define LATE_MOST 12
 
+/* Bytes that a group of accesses may span: the wider, the more often it lies in two pages. */
+#define GROUP_BYTES 128
 /* Accesses that share a check: see lower-group.c. */
 #define GROUP_INSNS     16
 #define GROUPS_MAX      32
@@ -221,7 +223,7 @@ struct group {
     unsigned reserved;          /* out-of-line code */
     int16_t reach[GROUP_INSNS]; /* from the lowest access, or GROUP_NO_ACCESS */
     bool write;
-    uint16_t recent, limit; /* the recent entry, as in a site; the last page offset that hits */
+    uint16_t recent; /* the recent entry, as in a site */
     const uint8_t *resume;  /* behind the wide check */
     uint8_t *unaligned;     /* the distance of a jump out of line, or NULL */
     /* What is known at its beginning, and what is true at its end. */

@@ -13,8 +13,6 @@
 
 #include "processor/decode/decode.h"
 
-/* Bytes that a group may span: the wider, the more often it lies in two pages. */
-enum { GROUP_BYTES = 128 };
 /* Pieces of out-of-line code that one of its instructions needs at most. */
 enum { LATE_MEMBER = 4 };
 
@@ -322,9 +320,8 @@ static void wide_check(struct lowering *l, const struct plan *p, unsigned alignm
     choose_recent(l, p);
     g->write = p->written;
     g->recent = lower_recent(l, g->write);
-    g->limit = (uint16_t)(PAGE_BYTES - (p->high - p->low));
     emit_alu_load(e, ALU_XOR, T0, T1, g->recent);
-    emit_alu_constant(e, ALU_CMP, T0, g->limit);
+    emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - (uint64_t)(p->high - p->low)));
     struct late *late = &l->late[l->lates];
     lower_late(l, LATE_GROUP, emit_jump_if(e, CC_A, NULL), 0);
     late->target = g - l->groups;

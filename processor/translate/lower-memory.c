@@ -218,22 +218,20 @@ static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool wr
  * ticks of the TSC, and its site is met so often, it is made to look in the TLB proper at once. */
 enum { PATIENCE = 256, DENSE = 100 * PATIENCE, WEARY = 2 };
 
-/* The data behind a stub's call of its thunk and the jump back.  A group's has its limit in the
- * site's place. */
-enum { STUB_SITE = 5, STUB_LIMIT = 5, STUB_RECENT = 9, STUB_END = 13 };
+/* Behind a stub's call of its thunk stand the jump back and, for a single access, its site. */
+enum { STUB_SITE = 5, STUB_END = 5 };
+/* What thunks find above their return address is the frame. */
+enum { ABOVE = 8 };
 
-/* In a thunk, with the page offset in T0 and the TLB's entry in T1: copies the entry to the stub's
- * recent one, and returns as after a check. */
+/* In a thunk, with the page offset in T0, the TLB's entry in T1, and the address of a recent entry in
+ * FRAME_SAVE: copies the one to the other, and returns as after a check. */
 static void return_found(struct emitter *e, bool write)
 {
-    enum { ABOVE = 8 }; /* the frame is above the return address */
-    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), T0);
-    emit_load(e, T0, HOST_RSP, 0);
-    EMIT(e, 0x8b, 0x6d, STUB_RECENT); /* mov T0d, [T0 + STUB_RECENT] */
-    emit_alu_load(e, ALU_ADD, T0, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
-    emit_push_pop(e, T1, entry_tag(write), T0, offsetof(struct tlb_recent, tag));
-    emit_push_pop(e, T1, ENTRY_HOST, T0, offsetof(struct tlb_recent, host));
-    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
+    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), HOST_RAX);
+    emit_load(e, HOST_RAX, HOST_RSP, ABOVE + FRAME(FRAME_SAVE));
+    emit_push_pop(e, T1, entry_tag(write), HOST_RAX, offsetof(struct tlb_recent, tag));
+    emit_push_pop(e, T1, ENTRY_HOST, HOST_RAX, offsetof(struct tlb_recent, host));
+    emit_load(e, HOST_RAX, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
     emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
     emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     emit_op(e, &(struct host_op){.opcode = 0xc6, /* mov byte [T1 + recent_used], 1 */
@@ -246,18 +244,14 @@ static void return_found(struct emitter *e, bool write)
     emit_byte(e, 0xc3); /* ret */
 }
 
-/* On a miss it returns to what is behind the stub's data. */
+/* On a miss it returns to what is behind the stub. */
 uint8_t *lower_group_thunk(struct emitter *e, bool write)
 {
-    enum { ABOVE = 8 };
     uint8_t *start = e->at;
-    find_entry(e, ABOVE, write);
     emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_SAVE), T1);
-    emit_load(e, T1, HOST_RSP, 0);
-    EMIT(e, 0x45, 0x8b, 0x5b, STUB_LIMIT); /* mov T1d, [T1 + STUB_LIMIT] */
-    EMIT(e, 0x4c, 0x39, 0xdd);             /* cmp T0, T1 */
+    find_entry(e, ABOVE, write);
+    emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - GROUP_BYTES));
     uint8_t *miss = emit_jump_if(e, CC_A, NULL);
-    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_SAVE));
     return_found(e, write);
 
     emit_patch(miss, e->at);
@@ -294,15 +288,17 @@ void lower_check(struct lowering *l, unsigned size, bool write)
     lower_choose_recent(l);
 }
 
-static void emit_call_stub(struct emitter *e, const uint8_t *thunk, const uint8_t *back,
-                           uint32_t first, uint32_t recent)
+/* The check in T0 has missed recent entry RECENT: calls THUNK with the linear address in T0 and that of
+ * the entry in T1, then goes BACK. */
+static void emit_call_stub(struct emitter *e, uint16_t recent, const uint8_t *thunk,
+                           const uint8_t *back)
 {
-    uint32_t data[] = {first, recent};
+    emit_lea(e, T1, T1, recent);
+    emit_alu_load(e, ALU_XOR, T0, T1, offsetof(struct tlb_recent, tag));
     emit_byte(e, 0xe8); /* call */
     e->at += 4;
     emit_patch(e->at - 4, thunk);
     emit_jump(e, back);
-    emit_bytes(e, (const uint8_t *)data, sizeof(data));
 }
 
 void lower_check_missed(struct lowering *l, uint32_t site)
@@ -314,22 +310,22 @@ void lower_check_missed(struct lowering *l, uint32_t site)
         lower_thunk(l, l->t->slow, site);
         return;
     }
-    emit_alu_load(e, ALU_XOR, T0, T1, s->recent);
-    emit_call_stub(e, l->t->recent[s->write][__builtin_ctz(s->size)],
-                   l->t->writable + (s->resume - l->t->executable), site, s->recent);
+    emit_call_stub(e, s->recent, l->t->recent[s->write][__builtin_ctz(s->size)],
+                   l->t->writable + (s->resume - l->t->executable));
+    emit_bytes(e, (const uint8_t *)&site, sizeof(site));
 }
 
 void lower_group_missed(struct lowering *l, const struct group *g)
 {
-    emit_alu_load(&l->e, ALU_XOR, T0, T1, g->recent);
-    emit_call_stub(&l->e, l->t->group[g->write], g->resume, g->limit, g->recent);
+    emit_call_stub(&l->e, g->recent, l->t->group[g->write], g->resume);
 }
 
 uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsigned size, bool write)
 {
-    enum { ABOVE = 8 }; /* the frame is above the return address */
     uint8_t *start = e->at;
     emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), T0);
+    emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_SAVE), T1);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     emit_op(e, &(struct host_op){.opcode = 0x83, /* sub dword [T1 + patience], 1; js */
                                  .has_modrm = true,
                                  .reg = ALU_SUB,
