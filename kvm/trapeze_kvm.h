@@ -33,8 +33,8 @@ long tkvm_ioctl(struct tkvm_file *f, unsigned long request, unsigned long argume
 long tkvm_read(struct tkvm_file *f, void *to, size_t size, uint64_t offset);
 
 /* mmap of LENGTH bytes at byte OFFSET of a vCPU file: struct kvm_run, the PIO page, the coalesced
- * ring page; at KVM_DIRTY_LOG_PAGE_OFFSET the dirty ring.  The memory belongs to the vCPU and is not unmapped by the caller.  Returns NULL and
- * sets errno when nothing is there. */
+ * ring page; at KVM_DIRTY_LOG_PAGE_OFFSET the dirty ring.  The memory belongs to the vCPU and is
+ * not unmapped by the caller.  Returns NULL and sets errno when nothing is there. */
 void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset);
 
 /* The memory behind one page of a vCPU file's mapping, so that a preload library can map it where a
@@ -44,9 +44,9 @@ void *tkvm_mmap(struct tkvm_file *f, size_t length, uint64_t offset);
 int tkvm_mmap_fd(struct tkvm_file *f, uint64_t offset, uint64_t *position);
 
 /* The program is about to change what is mapped at [at, at + size) of its addresses; it has.  On
- * Linux the kernel sees for itself, here whoever knows must tell: a VM's slot may lead there, and its
- * vCPUs must not touch it meanwhile.  tkvm_memory_end follows if tkvm_memory_begin said true.  Not to
- * be called by a thread in KVM_RUN. */
+ * Linux the kernel sees for itself, here whoever knows must tell: a VM's slot may lead there, and
+ * its vCPUs must not touch it meanwhile.  tkvm_memory_end follows if tkvm_memory_begin said true.
+ * Not to be called by a thread in KVM_RUN. */
 bool tkvm_memory_begin(struct tkvm_file *vm, const void *at, size_t size);
 void tkvm_memory_end(struct tkvm_file *vm);
 
@@ -111,18 +111,17 @@ struct trapeze_kvm_translator {
 
 /* vCPU (version 3): what its translator did; all 0 when it has none. */
 struct trapeze_kvm_translator_counts {
-    __u64 blocks;   /* translated so far */
-    __u64 bytes;    /* of host code, now */
-    __u64 capacity; /* of them, at most */
-    __u64 emptied;  /* times the cache was emptied */
-    __u64 entries;  /* from the run loop into translated code */
-    __u64 links;    /* jumps made direct */
-    __u64 slow;     /* memory accesses that missed the inline TLB check */
-    __u64 handlers; /* instructions run by their handler from translated code */
+    __u64 blocks;                /* translated so far */
+    __u64 bytes;                 /* of host code, now */
+    __u64 capacity;              /* of them, at most */
+    __u64 emptied;               /* times the cache was emptied */
+    __u64 entries;               /* from the run loop into translated code */
+    __u64 links;                 /* jumps made direct */
+    __u64 slow;                  /* memory accesses that missed the inline TLB check */
+    __u64 handlers;              /* instructions run by their handler from translated code */
     __u64 compared, differences; /* TRAPEZE_KVM_TRANSLATE_CHECK */
 };
-#define TRAPEZE_KVM_GET_TRANSLATOR_COUNTS                                                          \
-    _IOR(KVMIO, 0xf4, struct trapeze_kvm_translator_counts)
+#define TRAPEZE_KVM_GET_TRANSLATOR_COUNTS _IOR(KVMIO, 0xf4, struct trapeze_kvm_translator_counts)
 
 /* vCPU (version 2): the first difference that TRAPEZE_KVM_TRANSLATE_CHECK found, as text; -ENOENT
  * when there is none. */
@@ -161,10 +160,10 @@ struct trapeze_kvm_translation {
     __u64 linear; /* of the first instruction, when it was translated */
     __u64 host;   /* where code runs */
     __u64 late_host;
-    __u32 bits;   /* how the guest code is decoded: 64, 32, 16 */
+    __u32 bits; /* how the guest code is decoded: 64, 32, 16 */
     __u32 parts;
     __u32 guest_bytes, code_bytes; /* whole lengths; what does not fit below is left out */
-    __u32 inline_bytes; /* of code; the rest, out of line, runs at late_host */
+    __u32 inline_bytes;            /* of code; the rest, out of line, runs at late_host */
     __u32 reserved;
     __u8 guest[768];
     __u8 code[12288];

@@ -11,8 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Pause-loop exiting: PAUSEs at most so many ticks of the TSC apart are one loop, which exits after so
- * many PAUSEs (some tens of microseconds). */
+/* Pause-loop exiting: PAUSEs at most so many ticks of the TSC apart are one loop, which exits after
+ * so many PAUSEs (some tens of microseconds). */
 #define PAUSE_LOOP_GAP    4096
 #define PAUSE_LOOP_WINDOW 512
 

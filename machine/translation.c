@@ -106,8 +106,7 @@ static void print_part(const struct trapeze_kvm_translation *t,
     if (part->start == end && part->kind == 1)
         fprintf(stderr, "%s\n", guest);
     for (unsigned at = part->start; at < end;) {
-        uint64_t runs =
-            at < t->inline_bytes ? t->host + at : t->late_host + (at - t->inline_bytes);
+        uint64_t runs = at < t->inline_bytes ? t->host + at : t->late_host + (at - t->inline_bytes);
         unsigned length =
             format(ZYDIS_MACHINE_MODE_LONG_64, runs, t->code + at, end - at, host, sizeof host);
         fprintf(stderr, "%-*s | %012" PRIx64 "  %s\n", GUEST_COLUMN, guest, runs, host);

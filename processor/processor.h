@@ -21,8 +21,8 @@ struct processor_translator {
     bool on;
     unsigned threshold; /* a block is translated at this lookup (0: the default) */
     bool check;         /* compare every run of a translation with the interpreter */
-    bool count;         /* count the instructions that translations retire, which costs some speed */
-    size_t code_bytes;  /* of host code at most, at least 128 KiB (0: the default, 64 MiB) */
+    bool count;        /* count the instructions that translations retire, which costs some speed */
+    size_t code_bytes; /* of host code at most, at least 128 KiB (0: the default, 64 MiB) */
     /* Keep the last translation of the block that covers trace_address, for
      * processor_get_translation. */
     bool trace;
@@ -88,13 +88,13 @@ struct processor_translation_part {
     uint16_t kind;
 };
 struct processor_translation {
-    uint64_t linear; /* of the first instruction, when it was translated */
-    uint64_t host;   /* where code runs, */
+    uint64_t linear;    /* of the first instruction, when it was translated */
+    uint64_t host;      /* where code runs, */
     uint64_t late_host; /* and where that runs which is out of line */
-    uint32_t bits;   /* how the guest code is decoded: 64, 32, 16 */
+    uint32_t bits;      /* how the guest code is decoded: 64, 32, 16 */
     uint32_t parts;
     uint32_t guest_bytes, code_bytes; /* whole lengths; what does not fit below is left out */
-    uint32_t inline_bytes; /* of code; the rest is out of line */
+    uint32_t inline_bytes;            /* of code; the rest is out of line */
     uint32_t reserved;
     uint8_t guest[768];
     uint8_t code[12288];

@@ -186,16 +186,16 @@ struct processor_msrs {
     uint64_t tsc_aux, pat, debugctl;
 };
 
-#define TLB_ENTRIES  1024
-#define TLB_VICTIMS  16
-#define TLB_SPARE    (TLB_ENTRIES + TLB_VICTIMS) /* of use while two entries change places */
-#define TLB_ALL      (TLB_SPARE + 1)
-#define TLB_RECENT   128
-#define JUMP_ENTRIES 4096  /* of a jump cache, */
+#define TLB_ENTRIES             1024
+#define TLB_VICTIMS             16
+#define TLB_SPARE               (TLB_ENTRIES + TLB_VICTIMS) /* of use while two entries change places */
+#define TLB_ALL                 (TLB_SPARE + 1)
+#define TLB_RECENT              128
+#define JUMP_ENTRIES            4096  /* of a jump cache, */
 #define JUMP_ENTRIES_SUPERVISOR 32768 /* and of supervisors' */
-#define TLB_SETS     8
-#define TLB_FILTER   256 /* bits of the TLB's filters of addresses */
-#define JUMPS_LOCAL  512
+#define TLB_SETS                8
+#define TLB_FILTER              256 /* bits of the TLB's filters of addresses */
+#define JUMPS_LOCAL             512
 /* TLB_SLOW never holds read or write tags, so that every data access takes the slow path: used
  * while alignment checks or data breakpoints are in force. */
 enum tlb_class { TLB_USER, TLB_SUPERVISOR, TLB_SUPERVISOR_AC, TLB_SLOW, TLB_CLASSES };
@@ -217,9 +217,9 @@ struct jump_entry {
                             no code finds that of another mode */
     const uint8_t *code; /* the block's translation, or the way out to the run loop */
 };
-/* Where linear addresses lead, for one manner of fetching.  A CR3 load leaves what global pages hold:
- * so that a kernel finds its own code whatever the address space, supervisors' fetches share one
- * cache in all sets, in which nothing is local to another set than the current one. */
+/* Where linear addresses lead, for one manner of fetching.  A CR3 load leaves what global pages
+ * hold: so that a kernel finds its own code whatever the address space, supervisors' fetches share
+ * one cache in all sets, in which nothing is local to another set than the current one. */
 struct jump_cache {
     struct jump_entry *entry;
     struct code_block **block; /* of the same index; NULL: empty */
@@ -241,14 +241,15 @@ struct tlb_recent {
 #define TLB_RECENT_EMPTY (0x5ac3ull << 48)
 struct tlb {
     struct tlb_recent recent[TLB_RECENT][2]; /* [1] to write */
-    /* Behind the entries that an address chooses from stand those that gave way to others lately. */
+    /* Behind the entries that an address chooses from stand those that gave way to others lately.
+     */
     struct tlb_entry entry[TLB_ALL];
     uint8_t flags[TLB_ALL]; /* TLB_FLAG_* */
     unsigned next_victim;   /* the oldest of them */
     struct jump_cache *jumps;
-    bool recent_used; /* one was filled since they were last emptied */
-    int32_t patience; /* misses of recent entries until the translator is told */
-    bool filled; /* something was inserted since it was last emptied */
+    bool recent_used;       /* one was filled since they were last emptied */
+    int32_t patience;       /* misses of recent entries until the translator is told */
+    bool filled;            /* something was inserted since it was last emptied */
     bool filled_low_global; /* a global page of the lower half was */
     /* What a CR3 load has to drop: a bit for each entry that is filled and not global. */
     uint64_t local[ALIGN_UP(TLB_ALL, 64) / 64];
@@ -290,8 +291,8 @@ struct processor {
     uint32_t slow;         /* SLOW_* */
     uint64_t flat_base[8]; /* segment bases as address arithmetic adds them: in 64-bit mode 0 but
                               for FS and GS */
-    bool open_segment[8]; /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that may
-                             be written, so that only an access across 4 GiB can fail a check */
+    bool open_segment[8];  /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that
+                              may  be written, so that only an access across 4 GiB can fail a check */
     uint64_t icount;       /* instructions retired, blockwise */
 
     /* ---- architectural ---- */
@@ -318,12 +319,12 @@ struct processor {
         uint64_t pdpte[4];
     } translated;
     struct memory *memory;
-    struct tlb_set *tlb_set;  /* the current one */
-    struct tlb_set *tlb_sets; /* TLB_SETS of them, allocated at first entry */
+    struct tlb_set *tlb_set;        /* the current one */
+    struct tlb_set *tlb_sets;       /* TLB_SETS of them, allocated at first entry */
     struct jump_cache *jump_caches; /* JUMP_CACHES, likewise; the first one's entries are all's */
-    uint64_t drops;           /* of the memory's drops, those that were noticed */
-    bool no_write_tags;       /* each store is to be seen: translations are checked */
-    struct slot *slot;        /* the last that a lookup found; forgotten when the TLB is flushed */
+    uint64_t drops;                 /* of the memory's drops, those that were noticed */
+    bool no_write_tags;             /* each store is to be seen: translations are checked */
+    struct slot *slot; /* the last that a lookup found; forgotten when the TLB is flushed */
     uint64_t tlb_clock;
     struct code_cache *code;
     struct vector_stubs *stubs;

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define CACHE_BYTES   (64ul << 20) /* address space; memory is taken as it fills */
-#define BLOCK_INSNS   48
-#define INSN_MAX      15 /* bytes */
+#define CACHE_BYTES (64ul << 20) /* address space; memory is taken as it fills */
+#define BLOCK_INSNS 48
+#define INSN_MAX    15 /* bytes */
 
 struct code_cache *code_cache_new(void)
 {
@@ -124,8 +124,8 @@ static void block_fill(struct processor *p, struct code_block *b, struct code_pa
     end_marker(&b->insn[b->count], at);
 }
 
-/* A block of C at LINEAR, still without instructions.  What is written from now on makes it a dead one,
- * so what it is decoded from is to be marked after this. */
+/* A block of C at LINEAR, still without instructions.  What is written from now on makes it a dead
+ * one, so what it is decoded from is to be marked after this. */
 static struct code_block *block_begin(struct processor *p, struct code_page *c, uint64_t linear)
 {
     struct code_block *b = block_allocate(p);
@@ -168,9 +168,9 @@ static void take_bytes(struct processor *p, struct code_page *c, unsigned offset
     pthread_mutex_unlock(&c->lock);
 }
 
-/* A block of the one instruction at LINEAR, which crosses into the next page, for its translation: the
- * interpreter runs it by code_straddle.  NULL where there can be none, or the TLB does not have that
- * page yet. */
+/* A block of the one instruction at LINEAR, which crosses into the next page, for its translation:
+ * the interpreter runs it by code_straddle.  NULL where there can be none, or the TLB does not have
+ * that page yet. */
 static struct code_block *block_make_crossing(struct processor *p, struct code_page *c,
                                               uint64_t linear)
 {

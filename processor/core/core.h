@@ -115,7 +115,7 @@ typedef unaligned_u64 mem_u64;
     {                                                                                              \
         struct tlb_entry *e = tlb_entry(p, linear);                                                \
         if (likely((linear ^ e->read) <= PAGE_BYTES - bits / 8))                                   \
-            return host_load##bits((const void *)(e->host + (linear ^ e->read)));                   \
+            return host_load##bits((const void *)(e->host + (linear ^ e->read)));                  \
         return (uint##bits##_t)mem_read_slow(p, linear, bits / 8);                                 \
     }                                                                                              \
     static inline void mem_write##bits(struct processor *p, uint64_t linear, uint##bits##_t v)     \
@@ -351,16 +351,16 @@ void vector_stubs_free(struct vector_stubs *s);
 void vector_reset(struct processor *p);
 
 /* Fields of an FXSAVE image. */
-#define FX_FCW        0
-#define FX_FSW        2
-#define FX_FTW        4 /* abridged: a bit a physical register, 1 = not empty */
-#define FX_FOP        6
-#define FX_FIP        8
-#define FX_FDP        16
-#define FX_MXCSR      24
-#define FX_ST         32
-#define FX_XMM        160
-#define FX_X87_END    160
+#define FX_FCW     0
+#define FX_FSW     2
+#define FX_FTW     4 /* abridged: a bit a physical register, 1 = not empty */
+#define FX_FOP     6
+#define FX_FIP     8
+#define FX_FDP     16
+#define FX_MXCSR   24
+#define FX_ST      32
+#define FX_XMM     160
+#define FX_X87_END 160
 
 /* True for x87 instructions that leave the pointers to the last instruction and its operand alone
  * (SDM volume 1, 8.1.8). */

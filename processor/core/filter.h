@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Filters of addresses.  An invalidation must find what stands for an address anywhere in a jump
- * cache, and the fragments of a large page anywhere in the TLB.  Looking is dear, and mostly there is
- * nothing: so filters tell where something may be.
+ * cache, and the fragments of a large page anywhere in the TLB.  Looking is dear, and mostly there
+ * is nothing: so filters tell where something may be.
  */
 #ifndef TRAPEZE_FILTER_H
 #define TRAPEZE_FILTER_H

@@ -44,8 +44,8 @@ struct memory {
     pthread_mutex_t exclusive_lock;
     _Atomic bool exclusive;
     _Atomic bool reported; /* see memory_writes_reported */
-    /* Linear addresses of pages whose fixed blocks were dropped: the last ones, and how many so far.
-     * Written under drops_lock. */
+    /* Linear addresses of pages whose fixed blocks were dropped: the last ones, and how many so
+     * far. Written under drops_lock. */
     pthread_mutex_t drops_lock;
     _Atomic uint64_t drop[DROPS_KEPT], drops;
     _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];
@@ -92,8 +92,8 @@ static inline bool slot_is_present(const struct slot *slot, uint64_t gpa, bool w
     return atomic_load_explicit(&slot->present[write][page / 64], memory_order_relaxed) &
            BIT(page % 64);
 }
-/* The host address of GPA; PRESENT_YES when it can be touched without SIGSEGV or SIGBUS.  The kernel
- * is asked once for each page and kind of access. */
+/* The host address of GPA; PRESENT_YES when it can be touched without SIGSEGV or SIGBUS.  The
+ * kernel is asked once for each page and kind of access. */
 static inline enum present slot_host(struct memory *m, struct slot *slot, uint64_t gpa, bool write,
                                      uint8_t **hva)
 {
@@ -128,12 +128,12 @@ struct code_block {
     const uint8_t *hva;       /* of its first byte */
     struct code_page *page;
     uint32_t generation;
-    uint32_t mode;      /* CODE_MODE bits of p->mode */
+    uint32_t mode; /* CODE_MODE bits of p->mode */
     /* Its page's linear address, if it belongs to that (see code_base); else CODE_MOVES. */
     uint64_t linear;
-    uint16_t offset;    /* of its first byte in the page */
-    uint16_t bytes;     /* that it covers */
-    uint16_t count;     /* instructions */
+    uint16_t offset; /* of its first byte in the page */
+    uint16_t bytes;  /* that it covers */
+    uint16_t count;  /* instructions */
     /* The page that its one instruction goes on in; NULL: it does not.  Which page follows is the
      * mapping's: see code_block_stands. */
     struct code_page *second;
@@ -145,9 +145,9 @@ struct code_block {
     uint8_t *direct;      /* and for jumps inside the page */
     uint8_t *linked;      /* and for those from other pages, if it is fixed; NULL: none */
     uint16_t host_bytes;
-    uint16_t live;  /* flags that it may read */
-    uint8_t vector; /* what the translation needs of vector instructions */
-    bool x87;       /* and whether it has x87 or MMX */
+    uint16_t live;      /* flags that it may read */
+    uint8_t vector;     /* what the translation needs of vector instructions */
+    bool x87;           /* and whether it has x87 or MMX */
     struct insn insn[]; /* count of them, then the end marker */
 };
 /* Modes whose code can be translated: 64-bit, and 32-bit code and stack with flat segments. */
@@ -236,9 +236,9 @@ static inline bool code_block_stands(struct processor *p, const struct code_bloc
 }
 /* A kernel's code stands at one linear address: in 64-bit mode at CPL 0, in the upper half, in a
  * global page.  Its blocks are fixed there: their translations know their address, lead straight to
- * each other across pages, and don't ask whether they are dead.  So when the mapping of such code or
- * the code itself changes, the jumps that lead to the page are taken back, those in supervisors' jump
- * caches, too: by invalidations at once (tlb.c), after writes when POLL_RESYNC is seen. */
+ * each other across pages, and don't ask whether they are dead.  So when the mapping of such code
+ * or the code itself changes, the jumps that lead to the page are taken back, those in supervisors'
+ * jump caches, too: by invalidations at once (tlb.c), after writes when POLL_RESYNC is seen. */
 #define CODE_MOVES 1ull
 #define FIXED_MANY 2ull
 /* What struct code_block's LINEAR is for the code at LINEAR, whose page the TLB has. */
@@ -330,7 +330,8 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
 /* Compiled without vector instructions, like jumps.c. */
 
 void tlb_allocate(struct processor *p);
-/* The host address of LINEAR if an entry of T, or one that gave way to another, allows the access. */
+/* The host address of LINEAR if an entry of T, or one that gave way to another, allows the access.
+ */
 uint8_t *tlb_recall(struct tlb *t, uint64_t linear, enum access_kind kind);
 /* Takes back what leads to fixed blocks that were dropped. */
 void tlb_forget_dropped(struct processor *p);

@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
-/* A tag that no address of entry INDEX matches: its page differs in the lowest index bit.  A victim may
- * be any address's. */
+/* A tag that no address of entry INDEX matches: its page differs in the lowest index bit.  A victim
+ * may be any address's. */
 static uint64_t dead_tag(unsigned index)
 {
     return index < TLB_ENTRIES ? (uint64_t)(index ^ 1) << PAGE_BITS : TLB_RECENT_EMPTY;
@@ -458,8 +458,8 @@ void tlb_invalidate_page(struct processor *p, uint64_t linear)
 {
     if (!p->tlb_sets)
         return;
-    /* The current PCID's translation, and any global one, which each set has its own copy of.  Kernels
-     * have global pages in the upper half. */
+    /* The current PCID's translation, and any global one, which each set has its own copy of.
+     * Kernels have global pages in the upper half. */
     for (unsigned s = 0; s < TLB_SETS; s++) {
         struct tlb_set *set = &p->tlb_sets[s];
         if (set == p->tlb_set || linear >> 63 || set_has_low_globals(set))

@@ -37,7 +37,7 @@
 
 /* The frame, by distance from RSP. */
 enum {
-    FRAME_TLB,  /* p->tlb */
+    FRAME_TLB,   /* p->tlb */
     FRAME_JUMPS, /* of p->tlb->jumps: entry, mask */
     FRAME_JUMP_MASK,
     FRAME_P,    /* struct processor */
@@ -223,9 +223,9 @@ struct group {
     unsigned reserved;          /* out-of-line code */
     int16_t reach[GROUP_INSNS]; /* from the lowest access, or GROUP_NO_ACCESS */
     bool write;
-    uint16_t recent; /* the recent entry, as in a site */
-    const uint8_t *resume;  /* behind the wide check */
-    uint8_t *unaligned;     /* the distance of a jump out of line, or NULL */
+    uint16_t recent;       /* the recent entry, as in a site */
+    const uint8_t *resume; /* behind the wide check */
+    uint8_t *unaligned;    /* the distance of a jump out of line, or NULL */
     /* What is known at its beginning, and what is true at its end. */
     unsigned vector;
     bool x87, t1_known;
@@ -244,21 +244,21 @@ struct lowering {
     uint16_t live, after;  /* flags live before and after it */
     const uint16_t *lives; /* the same, by number */
     enum flags_place flags;
-    unsigned vector;     /* the level that is known to be loaded */
-    bool x87;            /* likewise x87 registers */
-    bool shadow;         /* the last instruction was STI: see lower_end_shadow */
-    unsigned recent;     /* the recent entry for the address in T0 */
-    bool t1_known;       /* T1 is FRAME_TLB between instructions */
-    bool t1_tlb;         /* and now */
-    uint8_t *start;      /* entry from the run loop, flags in the frame */
-    uint8_t *direct;     /* entry for jumps inside the page: flags in EFLAGS, T1 is FRAME_TLB */
-    uint8_t *linked;     /* entry for direct jumps from other pages, flags in the frame */
-    struct group *group; /* the instruction is in it */
-    bool shared;         /* the instruction's access was checked by the group */
-    int32_t reach;       /* from T0 to the access */
-    bool defer;          /* RSP is moved later, */
-    int32_t deferred;    /* by so much */
-    const uint8_t *begin;      /* of what is inline, */
+    unsigned vector;      /* the level that is known to be loaded */
+    bool x87;             /* likewise x87 registers */
+    bool shadow;          /* the last instruction was STI: see lower_end_shadow */
+    unsigned recent;      /* the recent entry for the address in T0 */
+    bool t1_known;        /* T1 is FRAME_TLB between instructions */
+    bool t1_tlb;          /* and now */
+    uint8_t *start;       /* entry from the run loop, flags in the frame */
+    uint8_t *direct;      /* entry for jumps inside the page: flags in EFLAGS, T1 is FRAME_TLB */
+    uint8_t *linked;      /* entry for direct jumps from other pages, flags in the frame */
+    struct group *group;  /* the instruction is in it */
+    bool shared;          /* the instruction's access was checked by the group */
+    int32_t reach;        /* from T0 to the access */
+    bool defer;           /* RSP is moved later, */
+    int32_t deferred;     /* by so much */
+    const uint8_t *begin; /* of what is inline, */
     const uint8_t *late_begin; /* and of what is out of line; NULL before that */
     size_t inline_bytes;
     struct late late[LATE_MAX];
@@ -392,16 +392,16 @@ bool lower_has_room(const struct lowering *l);
 /* Emits the jump to THUNK with site SITE. */
 void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
 /* Ends the path after COUNT instructions by going to the page offset TARGET, which may lie outside
- * the page.  FROM is the distance of the jump that leads here alone, and which may lead straight to the
- * target once that is known; or NULL. */
+ * the page.  FROM is the distance of the jump that leads here alone, and which may lead straight to
+ * the target once that is known; or NULL. */
 void lower_go(struct lowering *l, unsigned count, int64_t target, uint8_t *from);
 /* Emits what site SITE's jump to another page leads to until it is direct. */
 void lower_not_linked(struct lowering *l, uint32_t site);
 /* Adds COUNT to the instructions retired, if they are counted; T0 is lost if flags are to be KEEPt,
  * else flags. */
 void lower_count(struct lowering *l, unsigned count, bool keep);
-/* Adds COUNT whether they are counted or not, for a backward branch: SF tells whether the budget lasts.  Flags
- * are lost. */
+/* Adds COUNT whether they are counted or not, for a backward branch: SF tells whether the budget
+ * lasts.  Flags are lost. */
 void lower_count_loop(struct lowering *l, unsigned count);
 /* Flags that may be read by the code at OFFSET of the block's page. */
 uint16_t lower_live_at(struct lowering *l, int64_t offset, unsigned depth);

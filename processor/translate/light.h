@@ -19,8 +19,8 @@
 typedef const uint8_t *light_fn(struct processor *p, const struct translate_site *s,
                                 uint64_t *frame);
 light_fn light_syscall, light_sysret, light_iret;
-/* Fills the jump entry for the linear address in the frame's FRAME_ARGUMENT: light_target goes back to
- * where S looks it up, light_find to the code itself. */
+/* Fills the jump entry for the linear address in the frame's FRAME_ARGUMENT: light_target goes back
+ * to where S looks it up, light_find to the code itself. */
 light_fn light_target, light_find;
 
 #endif

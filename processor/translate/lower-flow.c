@@ -290,8 +290,8 @@ static void jump_back(struct lowering *l, uint32_t site, const uint8_t *target)
     EMIT(e, 0xeb, (uint8_t)(jump - (e->at + 2))); /* jmp */
 }
 
-/* Leaves the jump at FROM to lead where it may be direct from the start, or emits one if there is none:
- * FROM leads here alone, so nothing may stand between it and its target. */
+/* Leaves the jump at FROM to lead where it may be direct from the start, or emits one if there is
+ * none: FROM leads here alone, so nothing may stand between it and its target. */
 static uint8_t *jump_on(struct lowering *l, uint8_t *from, const uint8_t *target)
 {
     if (!from)
@@ -469,9 +469,9 @@ bool lower_call(struct lowering *l)
     return true;
 }
 
-/* Finds the jump entry for the linear address in T0.  One that is missing is filled if the target is
- * known otherwise; if it is not, the whole instruction is its handler's, with the checks that a new
- * target needs: so nothing may have changed yet. */
+/* Finds the jump entry for the linear address in T0.  One that is missing is filled if the target
+ * is known otherwise; if it is not, the whole instruction is its handler's, with the checks that a
+ * new target needs: so nothing may have changed yet. */
 static void look_up_or_call(struct lowering *l)
 {
     uint32_t site = lower_site(l);
@@ -532,8 +532,7 @@ bool lower_call_indirect(struct lowering *l)
     if (!indirect_target(l))
         return false;
     look_up_or_call(l);
-    emit_load(e, T1, T1,
-              (int32_t)offsetof(struct jump_entry, code));
+    emit_load(e, T1, T1, (int32_t)offsetof(struct jump_entry, code));
     emit_store(e, HOST_RSP, FRAME(FRAME_ONWARD), T1);
     emit_store(e, HOST_RSP, FRAME(FRAME_TARGET), T0);
     push_return(l);

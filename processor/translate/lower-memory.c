@@ -223,8 +223,8 @@ enum { STUB_SITE = 5, STUB_END = 5 };
 /* What thunks find above their return address is the frame. */
 enum { ABOVE = 8 };
 
-/* In a thunk, with the page offset in T0, the TLB's entry in T1, and the address of a recent entry in
- * FRAME_SAVE: copies the one to the other, and returns as after a check. */
+/* In a thunk, with the page offset in T0, the TLB's entry in T1, and the address of a recent entry
+ * in FRAME_SAVE: copies the one to the other, and returns as after a check. */
 static void return_found(struct emitter *e, bool write)
 {
     emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), HOST_RAX);
@@ -288,8 +288,8 @@ void lower_check(struct lowering *l, unsigned size, bool write)
     lower_choose_recent(l);
 }
 
-/* The check in T0 has missed recent entry RECENT: calls THUNK with the linear address in T0 and that of
- * the entry in T1, then goes BACK. */
+/* The check in T0 has missed recent entry RECENT: calls THUNK with the linear address in T0 and
+ * that of the entry in T1, then goes BACK. */
 static void emit_call_stub(struct emitter *e, uint16_t recent, const uint8_t *thunk,
                            const uint8_t *back)
 {

@@ -246,7 +246,8 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
     return start;
 }
 
-/* A thunk that calls FUNCTION(p, site, frame) as light.h has it; FAILED is where it goes for NULL. */
+/* A thunk that calls FUNCTION(p, site, frame) as light.h has it; FAILED is where it goes for NULL.
+ */
 static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *function,
                            uint8_t *failed)
 {
@@ -540,7 +541,8 @@ struct translator *translator_new(unsigned threshold, const struct processor_tra
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (check)
         t->checker = checker_new();
-    if (t->sites == MAP_FAILED || t->links == MAP_FAILED || !map_code(t) || (check && !t->checker)) {
+    if (t->sites == MAP_FAILED || t->links == MAP_FAILED || !map_code(t) ||
+        (check && !t->checker)) {
         translator_free(t);
         return NULL;
     }
@@ -640,7 +642,8 @@ static void filter_add_link(struct translator *t, uint64_t linear)
     t->linked[n / 64] |= BIT(n % 64);
 }
 
-/* Makes a jump from another page direct, or, where flags would be lost, one that asks the jump cache. */
+/* Makes a jump from another page direct, or, where flags would be lost, one that asks the jump
+ * cache. */
 static void link_far(struct translator *t, uint32_t site, const struct code_block *b)
 {
     struct translate_site *s = &t->sites[site];

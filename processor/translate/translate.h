@@ -41,8 +41,8 @@ void translator_free(struct translator *t);
 /* Forgets all translations; with the blocks they belong to. */
 void translator_empty(struct translator *t);
 
-/* Takes back the jumps that lead straight to another page, where that differs from LINEAR only in the
- * low BITS bits, which are PAGE_BITS to 63. */
+/* Takes back the jumps that lead straight to another page, where that differs from LINEAR only in
+ * the low BITS bits, which are PAGE_BITS to 63. */
 void translator_unlink(struct translator *t, uint64_t linear, unsigned bits);
 
 /* B was just decoded. */

@@ -17,8 +17,7 @@ static struct guest *translated_how(struct guest *g, struct processor_translator
 
 static struct guest *translated(struct guest *g, unsigned threshold, bool check)
 {
-    return translated_how(
-        g, (struct processor_translator){.threshold = threshold, .check = check});
+    return translated_how(g, (struct processor_translator){.threshold = threshold, .check = check});
 }
 
 static struct processor_translator_counts counts(const struct guest *g)
@@ -140,9 +139,9 @@ static void test_pages(void)
     guest_free(g);
 }
 
-/* A kernel's code: global pages in the upper half, whose blocks are fixed to their addresses and lead
- * straight to each other.  What they lead to is mapped elsewhere, then written; then the same with an
- * instruction that crosses a page, by its second half. */
+/* A kernel's code: global pages in the upper half, whose blocks are fixed to their addresses and
+ * lead straight to each other.  What they lead to is mapped elsewhere, then written; then the same
+ * with an instruction that crosses a page, by its second half. */
 #define HIGH "0xffffffff80000000"
 GUEST_CODE(64, code_fixed,
            "9: xor %eax, %eax\n xor %ebx, %ebx\n"
@@ -156,13 +155,13 @@ GUEST_CODE(64, code_fixed,
            "   hlt");
 static void test_fixed(void)
 {
-    static const uint8_t callee[] = {0x48, 0x83, 0xc0, 1, 0xc3}; /* add rax, 1; ret */
+    static const uint8_t callee[] = {0x48, 0x83, 0xc0, 1, 0xc3};      /* add rax, 1; ret */
     static const uint8_t crossing[] = {0x81, 0xc3, 2, 0, 0, 0, 0xc3}; /* add ebx, 2; ret */
     for (unsigned how = 0; how < 4; how++) {
-        struct guest *g = translated_how(GUEST(64, code_fixed),
-                                         (struct processor_translator){.threshold = 1 + how / 2,
-                                                                       .count = how == 1,
-                                                                       .check = how == 3});
+        struct guest *g =
+            translated_how(GUEST(64, code_fixed),
+                           (struct processor_translator){
+                               .threshold = 1 + how / 2, .count = how == 1, .check = how == 3});
         /* The first 2 MiB, in global 4 KiB pages, once more in the uppermost 2 GiB. */
         for (unsigned n = 0; n < 512; n++)
             guest_write(g, 0x100000 + 8 * n, n << PAGE_BITS | 0x103, 8);
