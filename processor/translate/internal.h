@@ -4,6 +4,7 @@
  *
  *   emit.c          host instructions
  *   run.c           the code cache, the way in and out, what translations call
+ *   link.c          direct jumps
  *   check.c         translations compared with the interpreter
  *   count.c         why translations called C
  *   trace.c         translations shown to the outside
@@ -159,6 +160,11 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear);
 void lower_far_thunk(struct translator *t, struct emitter *e);
 void lower_again_thunk(struct translator *t, struct emitter *e);
 
+/* ---------------------------------------------------------------- link.c */
+
+/* B is about to run: makes the jump that led here (t->pending), if one did, direct. */
+void link_to(struct translator *t, const struct code_block *b);
+
 /* ---------------------------------------------------------------- count.c */
 
 /* I's handler is about to run. */
@@ -209,6 +215,9 @@ struct late {
     bool t1_tlb;
 };
 #define LATE_MAX 256
+/* Beyond that, those that branches to other pages make when they are emitted themselves: one for
+ * each instruction of a block, and its end. */
+#define LATE_LINKS 64
 /* Of one instruction at most, with a group that begins with it. */
 #define LATE_MOST 12
 
@@ -261,7 +270,7 @@ struct lowering {
     const uint8_t *begin; /* of what is inline, */
     const uint8_t *late_begin; /* and of what is out of line; NULL before that */
     size_t inline_bytes;
-    struct late late[LATE_MAX];
+    struct late late[LATE_MAX + LATE_LINKS];
     unsigned lates;
     unsigned reserved; /* more of them, for groups out of line, */
     bool outside;      /* one of which this is */
