@@ -41,7 +41,7 @@ void processor_free(struct processor *p)
 
 int processor_set_translator(struct processor *p, const struct processor_translator *how)
 {
-    enum { THRESHOLD = 8 };
+    enum { THRESHOLD = 2 };
     if (p->code)
         code_cache_empty(p);
     translator_free(p->translator);
