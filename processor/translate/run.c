@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define CODE_BYTES (64ul << 20) /* address space; memory is taken as it fills */
 #define SITE_COUNT (1u << 20)
@@ -476,18 +475,17 @@ static struct onward link_jump(struct processor *p, uint64_t site, uint64_t t0)
 
 /* ---------------------------------------------------------------- the cache */
 
+/* Shared anonymous memory can be mapped a second time, and perf looks names in it up in its map. */
 static bool map_code(struct translator *t)
 {
-    int fd = memfd_create("trapeze-translations", MFD_CLOEXEC);
-    if (fd < 0)
+    t->executable = MAP_FAILED;
+    t->writable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (t->writable == MAP_FAILED)
         return false;
-    t->writable = t->executable = MAP_FAILED;
-    if (!ftruncate(fd, CODE_BYTES)) {
-        t->writable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        t->executable = mmap(NULL, CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    }
-    close(fd);
-    return t->writable != MAP_FAILED && t->executable != MAP_FAILED;
+    t->executable = mremap(t->writable, 0, CODE_BYTES, MREMAP_MAYMOVE);
+    return t->executable != MAP_FAILED &&
+           !mprotect(t->executable, CODE_BYTES, PROT_READ | PROT_EXEC);
 }
 
 static void make_thunks(struct translator *t)
