@@ -104,6 +104,7 @@ struct translate_link {
 };
 
 /* Light calls: see light.h. */
+#define LIGHT_CALLS (!THREAD_SANITIZER) /* whose own calls use vector registers */
 enum light { LIGHT_SYSCALL, LIGHT_SYSRET, LIGHT_IRET, LIGHT_TARGET, LIGHT_COUNT };
 /* Sizes of accesses whose checks use recent entries: 1 << 0 to 1 << 5 bytes. */
 #define CHECK_SIZES 6

@@ -346,8 +346,8 @@ bool lower_read_cr(struct lowering *l)
 
 static bool light(struct lowering *l, enum light which)
 {
-    if (THREAD_SANITIZER)
-        return false; /* its calls use vector registers */
+    if (!LIGHT_CALLS)
+        return false;
     lower_save_flags(l);
     lower_thunk(l, l->t->light[which], lower_site(l));
     return true;

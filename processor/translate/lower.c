@@ -315,7 +315,7 @@ static void emit_late(struct lowering *l, const struct late *late)
         lower_thunk(l, l->t->call, late->site);
         break;
     case LATE_TARGET:
-        lower_thunk(l, l->t->light[LIGHT_TARGET], late->site);
+        lower_thunk(l, LIGHT_CALLS ? l->t->light[LIGHT_TARGET] : l->t->call, late->site);
         break;
     case LATE_VECTOR:
         lower_thunk(l, l->t->vector, late->site);

@@ -506,9 +506,12 @@ static void make_thunks(struct translator *t)
         emit_call_thunk(&e, (uintptr_t)load_vectors, leave_code, FRAME_VECTOR, FRAME_VECTOR);
     t->x87 = emit_call_thunk(&e, (uintptr_t)load_x87, leave_code, FRAME_X87, FRAME_X87);
     t->exit = emit_exit(&e, leave_code);
-    t->find = e.at;
-    emit_constant(&e, T1, 0); /* no site */
-    emit_light(&e, t, light_find, t->exit);
+    t->find = t->exit;
+    if (LIGHT_CALLS) {
+        t->find = e.at;
+        emit_constant(&e, T1, 0); /* no site */
+        emit_light(&e, t, light_find, t->exit);
+    }
     lower_again_thunk(t, &e);
     lower_far_thunk(t, &e);
     for (unsigned n = 0; n < 2 * CHECK_SIZES; n++)
