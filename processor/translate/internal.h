@@ -76,30 +76,41 @@ bool x87_native(const struct processor *p);
 /* A place in a translation from which C is called. */
 struct translate_site {
     const struct insn *insn;
-    const uint8_t *resume; /* host: behind the TLB check, with the host address in T0; or where
-                              the jump cache is asked again for T0 */
-    const uint8_t *next;   /* host: behind the instruction, with flags in the frame */
-    uint8_t *check;        /* of an access: the comparison with the recent entry (writable) */
-    uint8_t *jump;         /* the distance of a jump that may be made direct (writable) */
-    uint8_t *apart;        /* where it leads as long as it is not (writable) */
-    uint8_t *refused;      /* and of one that led to C, if it is not to be */
     const struct code_block *block;
-    uint64_t far;    /* linear address that it jumps to, if that is in another page; else 0 */
-    uint16_t target; /* page offset that it jumps to */
+    union {
+        const uint8_t *resume; /* host: behind the TLB check, with the host address in T0; or where
+                                  the jump cache is asked again for T0 */
+        uint8_t *refused;      /* of a jump to another page: of its jump to C, the distance */
+    };
+    const uint8_t *next; /* host: behind the instruction, with flags in the frame */
+    union {              /* (writable) */
+        uint8_t *check;  /* of an access: the comparison with the recent entry */
+        uint8_t *apart;  /* of a jump to another page: where it leads as long as it is not direct */
+    };
+    uint8_t *jump;   /* the distance of a jump that may be made direct (writable) */
+    int32_t target;  /* offset in the page that it jumps to */
     uint16_t live;   /* flags that count: before the instruction, or at the target */
     uint16_t index;  /* instructions of the block before this one */
     uint16_t recent; /* distance of the check's recent entry in struct tlb */
     uint8_t weary;   /* times it was found missing its recent entry, with many misses about */
     uint8_t size;    /* of the access; the level that a vector instruction needs */
-    bool write;
-    bool ends;     /* the run loop goes on after the instruction */
-    bool x87;      /* the block's: here, where C looks anyway */
-    bool in_frame; /* a jump: live flags are in the frame */
+    bool write : 1;
+    bool ends : 1;     /* the run loop goes on after the instruction */
+    bool x87 : 1;      /* the block's: here, where C looks anyway */
+    bool in_frame : 1; /* a jump: live flags are in the frame */
+    bool far : 1;      /* a jump from fixed code to another page */
 };
+/* C looks at them when they are not in its caches. */
+_Static_assert(sizeof(struct translate_site) == 64, "a line each");
+/* The linear address that such a jump leads to. */
+static inline uint64_t translate_site_far(const struct translate_site *s)
+{
+    return s->block->linear + (uint64_t)(int64_t)s->target;
+}
 
 #define LINK_FILTER 65536
 struct translate_link {
-    uint64_t far; /* as in its site */
+    uint64_t far; /* the linear address that it leads to */
     uint32_t site;
 };
 

@@ -20,15 +20,15 @@ static void filter_add_link(struct translator *t, uint64_t linear)
 static void link_far(struct translator *t, uint32_t site, const struct code_block *b)
 {
     struct translate_site *s = &t->sites[site];
-    if (!b->linked || s->far != b->linear + b->offset)
+    if (!b->linked || translate_site_far(s) != b->linear + b->offset)
         return;
     if (b->live && !s->in_frame) {
         emit_patch(s->refused, t->far);
         return;
     }
     emit_patch(s->jump, b->linked);
-    t->links[t->link_count++] = (struct translate_link){s->far, site};
-    filter_add_link(t, s->far);
+    t->links[t->link_count++] = (struct translate_link){translate_site_far(s), site};
+    filter_add_link(t, translate_site_far(s));
     t->counts.links++;
 }
 

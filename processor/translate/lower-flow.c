@@ -320,7 +320,7 @@ static void go_near(struct lowering *l, unsigned count, int64_t target, uint8_t 
         lower_count(l, count, live && l->flags != FLAGS_IN_FRAME);
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
-    s->target = (uint16_t)target;
+    s->target = (int32_t)target;
     s->live = live;
     s->in_frame = live && l->flags == FLAGS_IN_FRAME;
     bool self = target == l->b->offset && !l->t->check;
@@ -346,7 +346,8 @@ static void go_linked(struct lowering *l, unsigned count, int64_t target, uint8_
     lower_count(l, count, l->flags == FLAGS_IN_EFLAGS);
     uint32_t site = lower_site(l);
     struct translate_site *s = &l->t->sites[site];
-    s->far = l->b->linear + (uint64_t)target;
+    s->target = (int32_t)target;
+    s->far = true;
     s->in_frame = l->flags == FLAGS_IN_FRAME;
     s->jump = jump_on(l, from, NULL);
     if (from)
@@ -360,7 +361,7 @@ void lower_not_linked(struct lowering *l, uint32_t site)
     struct translate_site *s = &l->t->sites[site];
     s->apart = l->e.at;
     lower_save_flags(l);
-    emit_constant(&l->e, T0, s->far);
+    emit_constant(&l->e, T0, translate_site_far(s));
     emit_constant(&l->e, T1, site);
     s->refused = emit_jump(&l->e, l->t->link);
 }

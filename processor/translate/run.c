@@ -466,7 +466,7 @@ static struct onward link_jump(struct processor *p, uint64_t site, uint64_t t0)
     const struct translate_site *s = &t->sites[site];
     (void)t0;
     arrive(p, s);
-    p->rip = s->far ? s->far : p->gpr[REG_CODE] + s->target;
+    p->rip = p->gpr[REG_CODE] + (uint64_t)(int64_t)s->target;
     t->pending = (uint32_t)site + 1;
     if (t->check)
         checker_live(t->checker, t->sites[site].live);
