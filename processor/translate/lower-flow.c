@@ -17,7 +17,7 @@ static unsigned word(const struct lowering *l)
     return lower_is_32(l) ? 4 : 8;
 }
 
-/* MOV (8B loads, 89 stores, C7 a constant) and LEA (8D) of that width with [BASE + DISP]. */
+/* MOV (8B loads, 89 stores) and LEA (8D) of that width with [BASE + DISP]. */
 static void word_op(struct lowering *l, unsigned opcode, unsigned r, enum host_register base,
                     int32_t disp)
 {
@@ -36,6 +36,18 @@ static void word_load(struct lowering *l, enum host_register to, enum host_regis
 static void word_store(struct lowering *l, enum host_register base, enum host_register from)
 {
     word_op(l, 0x89, from, base, l->reach);
+}
+/* A constant of 32 bits, sign-extended. */
+static void word_store_constant(struct lowering *l, enum host_register base, uint64_t value)
+{
+    emit_op(&l->e, &(struct host_op){.wide = !lower_is_32(l), /* mov [base + reach], value */
+                                     .opcode = 0xc7,
+                                     .has_modrm = true,
+                                     .memory = true,
+                                     .rm = (uint8_t)base,
+                                     .disp = l->reach,
+                                     .immediates = 4,
+                                     .immediate = value});
 }
 static void word_lea(struct lowering *l, enum host_register to, enum host_register base,
                      int32_t disp)
@@ -88,14 +100,7 @@ bool lower_push(struct lowering *l)
     }
     lower_push_slot(l);
     if (constant) {
-        emit_op(e, &(struct host_op){.wide = !lower_is_32(l),
-                                     .opcode = 0xc7,
-                                     .has_modrm = true,
-                                     .memory = true,
-                                     .rm = T0,
-                                     .disp = l->reach,
-                                     .immediates = 4,
-                                     .immediate = i->imm});
+        word_store_constant(l, T0, i->imm);
     } else if (!i->mod3) {
         emit_load(e, T1, HOST_RSP, FRAME(FRAME_TARGET));
         word_store(l, T0, T1);
@@ -437,19 +442,11 @@ bool lower_loop(struct lowering *l)
 /* Pushes the return address. */
 static void push_return(struct lowering *l)
 {
-    struct emitter *e = &l->e;
     lower_push_slot(l);
     int64_t offset = l->i->offset + l->i->length;
     uint64_t linear = l->b->linear + (uint64_t)offset;
     if (lower_is_fixed(l) && (int64_t)linear == (int32_t)linear) {
-        emit_op(e, &(struct host_op){.wide = true, /* mov qword [T0], linear */
-                                     .opcode = 0xc7,
-                                     .has_modrm = true,
-                                     .memory = true,
-                                     .rm = T0,
-                                     .disp = l->reach,
-                                     .immediates = 4,
-                                     .immediate = linear});
+        word_store_constant(l, T0, linear);
     } else {
         lower_code_address(l, T1, offset);
         l->t1_tlb = false;
