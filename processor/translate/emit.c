@@ -203,6 +203,13 @@ uint8_t *emit_jump(struct emitter *e, const uint8_t *target)
     return at;
 }
 
+void emit_call(struct emitter *e, const uint8_t *target)
+{
+    emit_byte(e, 0xe8);
+    e->at += 4;
+    emit_patch(e->at - 4, target);
+}
+
 uint8_t *emit_jump_if(struct emitter *e, unsigned cc, const uint8_t *target)
 {
     EMIT(e, 0x0f, (uint8_t)(0x80 | cc));

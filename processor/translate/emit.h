@@ -84,6 +84,8 @@ void emit_alu_load(struct emitter *e, unsigned n, enum host_register r, enum hos
 /* JMP rel32, or Jcc rel32 for condition CC; returns where the distance stands, for emit_patch. */
 uint8_t *emit_jump(struct emitter *e, const uint8_t *target);
 uint8_t *emit_jump_if(struct emitter *e, unsigned cc, const uint8_t *target);
+/* CALL of what is in the same mapping. */
+void emit_call(struct emitter *e, const uint8_t *target);
 enum { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_A, CC_S };
 /* Makes the jump whose distance stands at AT lead to TARGET. */
 void emit_patch(uint8_t *at, const uint8_t *target);

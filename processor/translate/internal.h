@@ -65,6 +65,7 @@ enum {
  * negative. */
 #define BUDGET       2048
 #define FRAME(field) ((int32_t)(8 * (field)))
+#define ABOVE        8 /* what a thunk that was called finds above its return address is the frame */
 #define FRAME_BYTES  (8 * (FRAME_SLOTS | 1)) /* so that the stack is aligned */
 
 /* What vector instructions the guest may run natively now: none, SSE, AVX as well. */
@@ -416,7 +417,7 @@ void lower_thunk(struct lowering *l, uint8_t *thunk, uint32_t site);
  * the page.  FROM is the distance of the jump that leads here alone, and which may lead straight to
  * the target once that is known; or NULL. */
 void lower_go(struct lowering *l, unsigned count, int64_t target, uint8_t *from);
-/* Emits what site SITE's jump to another page leads to until it is direct. */
+/* Emits what site SITE's jump leads to until it is direct. */
 void lower_not_linked(struct lowering *l, uint32_t site);
 /* Adds COUNT to the instructions retired, if they are counted; T0 is lost if flags are to be KEEPt,
  * else flags. */

@@ -235,7 +235,6 @@ static void go_far(struct lowering *l, unsigned count, int64_t target)
  * not direct yet.  Returns with SF set, so that the jump is taken. */
 void lower_again_thunk(struct translator *t, struct emitter *e)
 {
-    enum { ABOVE = 8 };                   /* the frame is above the return address */
     struct host_op count = {.wide = true, /* cmp qword [count], 0 */
                             .opcode = 0x83,
                             .has_modrm = true,
@@ -289,9 +288,7 @@ static void jump_back(struct lowering *l, uint32_t site, const uint8_t *target)
     uint8_t *jump = e->at;
     l->t->sites[site].jump = emit_jump_if(e, CC_S, target);
     emit_constant(e, T1, site);
-    emit_byte(e, 0xe8); /* call */
-    e->at += 4;
-    emit_patch(e->at - 4, l->t->again);
+    emit_call(e, l->t->again);
     EMIT(e, 0xeb, (uint8_t)(jump - (e->at + 2))); /* jmp */
 }
 
@@ -306,7 +303,16 @@ static uint8_t *jump_on(struct lowering *l, uint8_t *from, const uint8_t *target
     return from;
 }
 
-/* At first the jump leads to where the run loop is asked. */
+/* What the jump of SITE leads to until it is direct: here if it comes FROM elsewhere, else out of
+ * line. */
+static void leave_to_link(struct lowering *l, uint32_t site, const uint8_t *from)
+{
+    if (from)
+        lower_not_linked(l, site);
+    else
+        lower_late(l, LATE_LINK, l->t->sites[site].jump, site);
+}
+
 static void go_near(struct lowering *l, unsigned count, int64_t target, uint8_t *from)
 {
     bool backward = target <= l->i->offset;
@@ -335,9 +341,8 @@ static void go_near(struct lowering *l, unsigned count, int64_t target, uint8_t 
         return;
     }
     s->jump = jump_on(l, from, to);
-    if (live)
-        lower_save_flags(l);
-    lower_thunk(l, l->t->link, site);
+    if (!to)
+        leave_to_link(l, site, from);
 }
 
 /* From fixed code: a jump that is made direct when its target is known.  That asks for requests
@@ -355,15 +360,18 @@ static void go_linked(struct lowering *l, unsigned count, int64_t target, uint8_
     s->far = true;
     s->in_frame = l->flags == FLAGS_IN_FRAME;
     s->jump = jump_on(l, from, NULL);
-    if (from)
-        lower_not_linked(l, site);
-    else
-        lower_late(l, LATE_LINK, s->jump, site);
+    leave_to_link(l, site, from);
 }
 
 void lower_not_linked(struct lowering *l, uint32_t site)
 {
     struct translate_site *s = &l->t->sites[site];
+    if (!s->far) {
+        if (s->live)
+            lower_save_flags(l);
+        lower_thunk(l, l->t->link, site);
+        return;
+    }
     s->apart = l->e.at;
     lower_save_flags(l);
     emit_constant(&l->e, T0, translate_site_far(s));

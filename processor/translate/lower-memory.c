@@ -220,9 +220,6 @@ enum { PATIENCE = 256, DENSE = 100 * PATIENCE, WEARY = 2 };
 
 /* Behind a stub's call of its thunk stand the jump back and, for a single access, its site. */
 enum { STUB_SITE = 5, STUB_END = 5 };
-/* What thunks find above their return address is the frame. */
-enum { ABOVE = 8 };
-
 /* In a thunk, with the page offset in T0, the TLB's entry in T1, and the address of a recent entry
  * in FRAME_SAVE: copies the one to the other, and returns as after a check. */
 static void return_found(struct emitter *e, bool write)
@@ -295,9 +292,7 @@ static void emit_call_stub(struct emitter *e, uint16_t recent, const uint8_t *th
 {
     emit_lea(e, T1, T1, recent);
     emit_alu_load(e, ALU_XOR, T0, T1, offsetof(struct tlb_recent, tag));
-    emit_byte(e, 0xe8); /* call */
-    e->at += 4;
-    emit_patch(e->at - 4, thunk);
+    emit_call(e, thunk);
     emit_jump(e, back);
 }
 

@@ -183,7 +183,7 @@ static void emit_load_state(struct emitter *e)
         emit_load(e, (enum host_register)resident[n].host, HOST_RBP, gpr_at(resident[n].guest));
 }
 
-static void emit_call(struct emitter *e, uintptr_t function)
+static void emit_call_c(struct emitter *e, uintptr_t function)
 {
     emit_constant(e, HOST_RAX, function);
     EMIT(e, 0xff, 0xd0);
@@ -231,7 +231,7 @@ static uint8_t *emit_call_thunk(struct emitter *e, uintptr_t function, uint8_t *
     emit_move(e, HOST_RDI, HOST_RBP);
     emit_load(e, HOST_RSI, HOST_RSP, FRAME(FRAME_SITE));
     emit_load(e, HOST_RDX, HOST_RSP, FRAME(FRAME_ARGUMENT));
-    emit_call(e, function);
+    emit_call_c(e, function);
     EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax: stay? */
     emit_jump_if(e, CC_Z, leave);
     emit_store(e, HOST_RSP, FRAME(FRAME_SITE), HOST_RAX);
@@ -265,7 +265,7 @@ static uint8_t *emit_light(struct emitter *e, struct translator *t, light_fn *fu
     emit_constant(e, HOST_RAX, (uintptr_t)t->sites);
     EMIT(e, 0x48, 0x01, 0xc6); /* add rsi, rax */
     emit_move(e, HOST_RDX, HOST_RSP);
-    emit_call(e, (uintptr_t)function);
+    emit_call_c(e, (uintptr_t)function);
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_SITE));
     emit_store(e, HOST_RSP, FRAME(FRAME_ONWARD), HOST_RAX);
     EMIT(e, 0x48, 0x85, 0xc0); /* test rax, rax */
