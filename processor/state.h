@@ -239,8 +239,13 @@ struct tlb_recent {
     uint64_t tag, host;
 };
 #define TLB_RECENT_EMPTY (0x5ac3ull << 48)
+/* Accesses of 1 << 0 to 1 << (TLB_LIMITS - 1) bytes have a limit. */
+#define TLB_LIMITS 8
 struct tlb {
-    struct tlb_recent recent[TLB_RECENT][2]; /* [1] to write */
+    /* Translated code reaches what is near the limits with distances of 8 bits: see tlb_recent. */
+    struct tlb_recent recent_write[TLB_RECENT];
+    uint64_t limit[TLB_LIMITS]; /* the last offset in a page where 1 << n bytes may begin */
+    struct tlb_recent recent_read[TLB_RECENT];
     /* Behind the entries that an address chooses from stand those that gave way to others lately.
      */
     struct tlb_entry entry[TLB_ALL];
@@ -291,9 +296,10 @@ struct processor {
     uint32_t slow;         /* SLOW_* */
     uint64_t flat_base[8]; /* segment bases as address arithmetic adds them: in 64-bit mode 0 but
                               for FS and GS */
-    bool open_segment[8];  /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that
-                              may  be written, so that only an access across 4 GiB can fail a check */
-    uint64_t icount;       /* instructions retired, blockwise */
+    bool
+        open_segment[8]; /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that
+                            may  be written, so that only an access across 4 GiB can fail a check */
+    uint64_t icount;     /* instructions retired, blockwise */
 
     /* ---- architectural ---- */
     struct segment segment[SEG_COUNT];

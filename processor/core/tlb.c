@@ -29,23 +29,27 @@ static void recent_empty(struct tlb *t)
     if (!t->recent_used)
         return;
     for (unsigned n = 0; n < TLB_RECENT; n++) {
-        recent_clear(t, &t->recent[n][0]);
-        recent_clear(t, &t->recent[n][1]);
+        recent_clear(t, &t->recent_read[n]);
+        recent_clear(t, &t->recent_write[n]);
     }
     t->recent_used = false;
     t->patience = 0;
+}
+
+static void recent_drop_page(struct tlb *t, struct tlb_recent *recent, uint64_t linear)
+{
+    for (unsigned n = 0; n < TLB_RECENT; n++) {
+        if ((recent[n].tag ^ linear) >> PAGE_BITS == 0)
+            recent_clear(t, &recent[n]);
+    }
 }
 
 static void recent_drop(struct tlb *t, uint64_t linear)
 {
     if (!t->recent_used)
         return;
-    for (unsigned n = 0; n < TLB_RECENT; n++) {
-        for (unsigned write = 0; write < 2; write++) {
-            if ((t->recent[n][write].tag ^ linear) >> PAGE_BITS == 0)
-                recent_clear(t, &t->recent[n][write]);
-        }
-    }
+    recent_drop_page(t, t->recent_read, linear);
+    recent_drop_page(t, t->recent_write, linear);
 }
 
 /* PAGE is NULL: all pages. */
@@ -54,8 +58,8 @@ static void recent_drop_writes(struct tlb *t, const uint8_t *page)
     if (!t->recent_used)
         return;
     for (unsigned n = 0; n < TLB_RECENT; n++) {
-        if (!page || t->recent[n][1].host == (uintptr_t)page)
-            recent_clear(t, &t->recent[n][1]);
+        if (!page || t->recent_write[n].host == (uintptr_t)page)
+            recent_clear(t, &t->recent_write[n]);
     }
 }
 
@@ -214,6 +218,8 @@ void tlb_allocate(struct processor *p)
                                      : c == TLB_SLOW ? &jumps[JUMPS_SLOW]
                                                      : &jumps[JUMPS_SUPERVISOR];
             sets[i].class[c].recent_used = true;
+            for (unsigned n = 0; n < TLB_LIMITS; n++)
+                sets[i].class[c].limit[n] = PAGE_BYTES - (1u << n);
             tlb_empty(&sets[i].class[c]);
         }
         sets[i].key = TLB_KEY_NONE;

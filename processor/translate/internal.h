@@ -38,7 +38,7 @@
 
 /* The frame, by distance from RSP. */
 enum {
-    FRAME_TLB,   /* p->tlb */
+    FRAME_TLB,   /* p->tlb, from where fields are at their distance from TLB_ANCHOR */
     FRAME_JUMPS, /* of p->tlb->jumps: entry, mask */
     FRAME_JUMP_MASK,
     FRAME_P,    /* struct processor */
@@ -65,8 +65,14 @@ enum {
  * negative. */
 #define BUDGET       2048
 #define FRAME(field) ((int32_t)(8 * (field)))
-#define ABOVE        8 /* what a thunk that was called finds above its return address is the frame */
-#define FRAME_BYTES  (8 * (FRAME_SLOTS | 1)) /* so that the stack is aligned */
+/* So that the limits, and the recent entries that are used most, are within 128 bytes. */
+#define TLB_ANCHOR (offsetof(struct tlb, limit) + 96)
+static inline int32_t tlb_at(size_t offset)
+{
+    return (int32_t)offset - (int32_t)TLB_ANCHOR;
+}
+#define ABOVE       8 /* what a thunk that was called finds above its return address is the frame */
+#define FRAME_BYTES (8 * (FRAME_SLOTS | 1)) /* so that the stack is aligned */
 
 /* What vector instructions the guest may run natively now: none, SSE, AVX as well. */
 enum vector_level { VECTOR_NONE, VECTOR_SSE, VECTOR_AVX };
@@ -88,13 +94,13 @@ struct translate_site {
         uint8_t *check;  /* of an access: the comparison with the recent entry */
         uint8_t *apart;  /* of a jump to another page: where it leads as long as it is not direct */
     };
-    uint8_t *jump;   /* the distance of a jump that may be made direct (writable) */
-    int32_t target;  /* offset in the page that it jumps to */
-    uint16_t live;   /* flags that count: before the instruction, or at the target */
-    uint16_t index;  /* instructions of the block before this one */
-    uint16_t recent; /* distance of the check's recent entry in struct tlb */
-    uint8_t weary;   /* times it was found missing its recent entry, with many misses about */
-    uint8_t size;    /* of the access; the level that a vector instruction needs */
+    uint8_t *jump;  /* the distance of a jump that may be made direct (writable) */
+    int32_t target; /* offset in the page that it jumps to */
+    uint16_t live;  /* flags that count: before the instruction, or at the target */
+    uint16_t index; /* instructions of the block before this one */
+    int16_t recent; /* distance of the check's recent entry from FRAME_TLB */
+    uint8_t weary;  /* times it was found missing its recent entry, with many misses about */
+    uint8_t size;   /* of the access; the level that a vector instruction needs */
     bool write : 1;
     bool ends : 1;     /* the run loop goes on after the instruction */
     bool x87 : 1;      /* the block's: here, where C looks anyway */
@@ -245,7 +251,7 @@ struct group {
     unsigned reserved;          /* out-of-line code */
     int16_t reach[GROUP_INSNS]; /* from the lowest access, or GROUP_NO_ACCESS */
     bool write;
-    uint16_t recent;       /* the recent entry, as in a site */
+    int16_t recent;        /* the recent entry, as in a site */
     const uint8_t *resume; /* behind the wide check */
     uint8_t *unaligned;    /* the distance of a jump out of line, or NULL */
     /* What is known at its beginning, and what is true at its end. */
@@ -254,6 +260,8 @@ struct group {
     enum flags_place flags;
     const uint8_t *join;
 };
+
+_Static_assert(GROUP_BYTES <= 1 << (TLB_LIMITS - 1), "groups have a limit");
 
 struct lowering {
     struct emitter e;
@@ -359,8 +367,11 @@ void lower_check(struct lowering *l, unsigned size, bool write);
 /* Chooses the recent entry for an address that lower_linear did not make: the stack's for what uses
  * the stack. */
 void lower_choose_recent(struct lowering *l);
-/* Its distance in struct tlb. */
-uint16_t lower_recent(const struct lowering *l, bool write);
+/* Its distance from FRAME_TLB. */
+int16_t lower_recent(const struct lowering *l, bool write);
+/* Compares the page offset in T0, T1 being FRAME_TLB, with the last one that has room for SIZE
+ * bytes (a power of two, or a little less room than there is): ja follows for a miss. */
+void lower_compare_limit(struct emitter *e, unsigned size);
 /* Emits what follows when the check of site SITE missed its recent entry. */
 void lower_check_missed(struct lowering *l, uint32_t site);
 /* The same for the wide check of group G; what follows runs if the TLB does not have it either. */

@@ -51,7 +51,7 @@ static const uint8_t *go(struct processor *p, const struct translate_site *s, ui
     p->cpl = cpl;
     p->mode &= ~MODE_ALIGN;
     p->tlb = &p->tlb_set->class[tlb_class(p, cpl)];
-    frame[FRAME_TLB] = (uint64_t)(uintptr_t)p->tlb;
+    frame[FRAME_TLB] = (uint64_t)(uintptr_t)p->tlb + TLB_ANCHOR;
     const struct jump_cache *jumps = p->tlb->jumps;
     frame[FRAME_JUMPS] = (uint64_t)(uintptr_t)jumps->entry;
     frame[FRAME_JUMP_MASK] = jumps->mask;

@@ -321,7 +321,7 @@ static void wide_check(struct lowering *l, const struct plan *p, unsigned alignm
     g->write = p->written;
     g->recent = lower_recent(l, g->write);
     emit_alu_load(e, ALU_XOR, T0, T1, g->recent);
-    emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - (uint64_t)(p->high - p->low)));
+    lower_compare_limit(e, (unsigned)(p->high - p->low));
     struct late *late = &l->late[l->lates];
     lower_late(l, LATE_GROUP, emit_jump_if(e, CC_A, NULL), 0);
     late->target = g - l->groups;

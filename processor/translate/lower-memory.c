@@ -4,11 +4,12 @@
 
 #include "processor/decode/decode.h"
 
-/* Distances in struct tlb. */
+/* Distances from FRAME_TLB. */
 enum {
-    ENTRY_READ = offsetof(struct tlb, entry) + offsetof(struct tlb_entry, read),
-    ENTRY_WRITE = offsetof(struct tlb, entry) + offsetof(struct tlb_entry, write),
-    ENTRY_HOST = offsetof(struct tlb, entry) + offsetof(struct tlb_entry, host),
+    ENTRY = (int)offsetof(struct tlb, entry) - (int)TLB_ANCHOR,
+    ENTRY_READ = ENTRY + (int)offsetof(struct tlb_entry, read),
+    ENTRY_WRITE = ENTRY + (int)offsetof(struct tlb_entry, write),
+    ENTRY_HOST = ENTRY + (int)offsetof(struct tlb_entry, host),
 };
 static int32_t entry_tag(bool write)
 {
@@ -111,14 +112,22 @@ bool lower_effective(struct lowering *l, enum host_register to, unsigned size)
 }
 
 /* Which recent entry serves the operand: the same for the same registers and page of displacements,
- * that is, for operands that tend to lie in one page.  0 is the stack's. */
+ * that is, for operands that tend to lie in one page.  0 is the stack's; the next are those of
+ * addresses near a register, in the order in which compilers like them. */
 static unsigned recent_of(const struct insn *i)
 {
-    if (i->base == REG_RSP && i->index == REG_NONE)
-        return 0;
+    enum { REGISTERS = 16 };
+    static const uint8_t near[REGISTERS] = {
+        [REG_RSP] = 0, [REG_RDI] = 1, [REG_RBX] = 2,  [REG_RAX] = 3,
+        [REG_RBP] = 4, [REG_RDX] = 5, [REG_R12] = 6,  [REG_RSI] = 7,
+        [REG_RCX] = 8, [REG_R13] = 9, [REG_R14] = 10, [REG_R15] = 11,
+        [REG_R8] = 12, [REG_R9] = 13, [REG_R10] = 14, [REG_R11] = 15,
+    };
     uint32_t page = (uint32_t)((i->disp + (i->base == REG_CODE ? i->offset : 0)) >> PAGE_BITS);
+    if (i->index == REG_NONE && i->base < REGISTERS && (page == 0 || i->base == REG_RSP))
+        return near[i->base];
     uint32_t key = (uint32_t)i->base * 37 + (uint32_t)i->index * 11 + page * 5;
-    return 1 + key % (TLB_RECENT - 1);
+    return REGISTERS + key % (TLB_RECENT - REGISTERS);
 }
 
 void lower_choose_recent(struct lowering *l)
@@ -181,10 +190,22 @@ bool lower_linear(struct lowering *l)
 
 /* ---------------------------------------------------------------- the check */
 
-uint16_t lower_recent(const struct lowering *l, bool write)
+/* The first of those to write are the last of their array, so that they, too, are near the limits.
+ */
+int16_t lower_recent(const struct lowering *l, bool write)
 {
-    return (uint16_t)(offsetof(struct tlb, recent) +
-                      sizeof(struct tlb_recent) * (2 * l->recent + write));
+    size_t write_at = offsetof(struct tlb, recent_write) +
+                      sizeof(struct tlb_recent) * (TLB_RECENT - 1 - l->recent);
+    size_t read_at = offsetof(struct tlb, recent_read) + sizeof(struct tlb_recent) * l->recent;
+    return (int16_t)tlb_at(write ? write_at : read_at);
+}
+
+void lower_compare_limit(struct emitter *e, unsigned size)
+{
+    unsigned n = 0;
+    while (1u << n < size)
+        n++;
+    emit_alu_load(e, ALU_CMP, T0, T1, tlb_at(offsetof(struct tlb, limit) + sizeof(uint64_t) * n));
 }
 
 void lower_tlb_index(struct emitter *e, int32_t frame)
@@ -235,7 +256,7 @@ static void return_found(struct emitter *e, bool write)
                                  .has_modrm = true,
                                  .memory = true,
                                  .rm = T1,
-                                 .disp = offsetof(struct tlb, recent_used),
+                                 .disp = tlb_at(offsetof(struct tlb, recent_used)),
                                  .immediates = 1,
                                  .immediate = 1});
     emit_byte(e, 0xc3); /* ret */
@@ -276,7 +297,7 @@ void lower_check(struct lowering *l, unsigned size, bool write)
             emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
         s->check = e->at;
         emit_alu_load(e, ALU_XOR, T0, T1, s->recent);
-        emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - size));
+        lower_compare_limit(e, size);
         lower_late(l, LATE_CHECK, emit_jump_if(e, CC_A, NULL), site);
         emit_alu_load(e, ALU_ADD, T0, T1, s->recent + (int32_t)offsetof(struct tlb_recent, host));
     }
@@ -287,7 +308,7 @@ void lower_check(struct lowering *l, unsigned size, bool write)
 
 /* The check in T0 has missed recent entry RECENT: calls THUNK with the linear address in T0 and
  * that of the entry in T1, then goes BACK. */
-static void emit_call_stub(struct emitter *e, uint16_t recent, const uint8_t *thunk,
+static void emit_call_stub(struct emitter *e, int16_t recent, const uint8_t *thunk,
                            const uint8_t *back)
 {
     emit_lea(e, T1, T1, recent);
@@ -326,7 +347,7 @@ uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsign
                                  .reg = ALU_SUB,
                                  .memory = true,
                                  .rm = T1,
-                                 .disp = offsetof(struct tlb, patience),
+                                 .disp = tlb_at(offsetof(struct tlb, patience)),
                                  .immediates = 1,
                                  .immediate = 1});
     uint8_t *weary = emit_jump_if(e, CC_S, NULL);

@@ -115,6 +115,7 @@ static void use_class(struct lowering *l, enum tlb_class class)
     emit_load(e, T0, T1, FIELD(tlb_set));
     emit_lea(e, T0, T0, (int32_t)(offsetof(struct tlb_set, class) + sizeof(struct tlb) * class));
     emit_store(e, T1, FIELD(tlb), T0);
+    emit_lea(e, T0, T0, TLB_ANCHOR);
     emit_store(e, HOST_RSP, FRAME(FRAME_TLB), T0);
 }
 

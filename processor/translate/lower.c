@@ -378,11 +378,11 @@ static void emit_crossing(struct lowering *l)
     lower_code_address(l, T0, PAGE_BYTES);
     lower_tlb_index(e, 0);
     emit_alu_load(e, ALU_CMP, T0, T1,
-                  (int32_t)(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, fetch)));
+                  tlb_at(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, fetch)));
     lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
     emit_constant(e, T0, (uint64_t)(uintptr_t)second->hva);
     emit_alu_load(e, ALU_CMP, T0, T1,
-                  (int32_t)(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, host)));
+                  tlb_at(offsetof(struct tlb, entry) + offsetof(struct tlb_entry, host)));
     lower_late(l, LATE_STALE, emit_jump_if(e, CC_NZ, NULL), 0);
     stale_unless_generation(l, second, l->b->second_generation);
 }

@@ -163,7 +163,9 @@ static void emit_load_state(struct emitter *e)
 {
     x87_emit_load(e);
     emit_vectors(e, false);
-    copy_to_frame(e, FRAME(FRAME_TLB), offsetof(struct processor, tlb));
+    emit_load(e, HOST_RAX, HOST_RBP, offsetof(struct processor, tlb));
+    emit_lea(e, HOST_RCX, HOST_RAX, TLB_ANCHOR);
+    emit_store(e, HOST_RSP, FRAME(FRAME_TLB), HOST_RCX);
     emit_load(e, HOST_RCX, HOST_RAX, offsetof(struct tlb, jumps));
     emit_load(e, HOST_RAX, HOST_RCX, offsetof(struct jump_cache, entry));
     emit_store(e, HOST_RSP, FRAME(FRAME_JUMPS), HOST_RAX);
@@ -410,7 +412,8 @@ static bool remember(struct processor *p, const struct translate_site *s, uint64
     uint64_t tag = s->write ? e->write : e->read;
     if (!s->check || (linear ^ tag) > PAGE_BYTES - s->size)
         return false;
-    *(struct tlb_recent *)((uint8_t *)p->tlb + s->recent) = (struct tlb_recent){tag, e->host};
+    *(struct tlb_recent *)((uint8_t *)p->tlb + TLB_ANCHOR + s->recent) =
+        (struct tlb_recent){tag, e->host};
     p->tlb->recent_used = true;
     return true;
 }
