@@ -194,6 +194,13 @@ void emit_patch(uint8_t *at, const uint8_t *target)
     memcpy(at, &distance, sizeof(distance));
 }
 
+bool emit_leads(const uint8_t *at, const uint8_t *target)
+{
+    int32_t distance;
+    memcpy(&distance, at, sizeof(distance));
+    return at + 4 + distance == target;
+}
+
 uint8_t *emit_jump(struct emitter *e, const uint8_t *target)
 {
     emit_byte(e, 0xe9);

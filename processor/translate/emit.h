@@ -87,7 +87,8 @@ uint8_t *emit_jump_if(struct emitter *e, unsigned cc, const uint8_t *target);
 /* CALL of what is in the same mapping. */
 void emit_call(struct emitter *e, const uint8_t *target);
 enum { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_A, CC_S };
-/* Makes the jump whose distance stands at AT lead to TARGET. */
+/* Makes the jump whose distance stands at AT lead to TARGET, or tells whether it does. */
 void emit_patch(uint8_t *at, const uint8_t *target);
+bool emit_leads(const uint8_t *at, const uint8_t *target);
 
 #endif

@@ -326,6 +326,13 @@ static inline bool lower_is_fixed(const struct lowering *l)
 {
     return code_block_is_fixed(l->b);
 }
+/* Fixed code, which need not be fast but short, for it runs too seldom to stay in the host's
+ * caches: its indirect branches go by way of a thunk.  It looks for requests there and at jumps
+ * backward to other pages, where all other code does so at the entries of blocks. */
+static inline bool lower_is_terse(const struct lowering *l)
+{
+    return code_block_is_fixed(l->b) && !l->t->count;
+}
 
 /* The host register of guest register R, or -1 for one that lives in the frame at HOME. */
 int lower_register(unsigned r);

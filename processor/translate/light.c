@@ -42,6 +42,12 @@ static void load_flat(struct processor *p, uint16_t code, uint16_t stack, unsign
     };
 }
 
+/* Kernels' code does not look for requests where it is entered. */
+static bool is_asked(const struct processor *p)
+{
+    return atomic_load_explicit(&p->poll, memory_order_relaxed);
+}
+
 /* Goes on at RIP with privilege CPL and EFLAGS of FLAGS. */
 static const uint8_t *go(struct processor *p, const struct translate_site *s, uint64_t *frame,
                          uint64_t rip, unsigned cpl, uint32_t flags)
@@ -77,7 +83,7 @@ const uint8_t *light_find(struct processor *p, const struct translate_site *s, u
 
 const uint8_t *light_syscall(struct processor *p, const struct translate_site *s, uint64_t *frame)
 {
-    if (!(p->msr.efer & EFER_SCE))
+    if (!(p->msr.efer & EFER_SCE) || is_asked(p))
         return NULL;
     uint16_t selector = p->msr.star >> 32 & 0xfffc;
     uint32_t flags = p->rflags | frame_status(frame);
@@ -92,7 +98,7 @@ const uint8_t *light_sysret(struct processor *p, const struct translate_site *s,
     uint64_t rip = p->gpr[REG_RCX];
     uint32_t flags = (uint32_t)frame[FRAME_R11] & 0x3c7fd7;
     if (p->cpl != 0 || !(p->msr.efer & EFER_SCE) || s->insn->opsize != 8 ||
-        !linear_is_canonical(p, rip) || !flags_are_plain(p, flags, 3))
+        !linear_is_canonical(p, rip) || !flags_are_plain(p, flags, 3) || is_asked(p))
         return NULL;
     uint16_t base = (uint16_t)(p->msr.star >> 48);
     load_flat(p, (uint16_t)(base + 16) | 3, (uint16_t)(base + 8) | 3, 3);
@@ -144,7 +150,7 @@ const uint8_t *light_iret(struct processor *p, const struct translate_site *s, u
     uint64_t image[5], rsp = p->gpr[REG_RSP];
     const struct tlb_entry *e = tlb_entry(p, rsp);
     if ((rsp ^ e->read) > PAGE_BYTES - sizeof(image) || p->rflags & FLAG_NT || p->cpl != 0 ||
-        p->interruptibility)
+        p->interruptibility || is_asked(p))
         return NULL;
     const uint8_t *from = (const uint8_t *)(e->host + (rsp ^ e->read));
     for (unsigned n = 0; n < ARRAY_SIZE(image); n++)

@@ -26,6 +26,8 @@ static void link_far(struct translator *t, uint32_t site, const struct code_bloc
         emit_patch(s->refused, t->far);
         return;
     }
+    if (emit_leads(s->jump, b->linked)) /* it came by way of C to look for requests */
+        return;
     emit_patch(s->jump, b->linked);
     t->links[t->link_count++] = (struct translate_link){translate_site_far(s), site};
     filter_add_link(t, translate_site_far(s));

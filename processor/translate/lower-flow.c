@@ -201,6 +201,20 @@ void lower_far_thunk(struct translator *t, struct emitter *e)
     enter(e, 0);
 }
 
+/* Emits the jump that is taken when something is asked for.  BASE is lost. */
+static uint8_t *jump_if_asked(struct emitter *e, enum host_register base, int32_t frame)
+{
+    emit_load(e, base, HOST_RSP, frame + FRAME(FRAME_P));
+    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [base + poll], 0; jne */
+                                 .has_modrm = true,
+                                 .reg = ALU_CMP,
+                                 .memory = true,
+                                 .rm = (uint8_t)base,
+                                 .disp = offsetof(struct processor, poll),
+                                 .immediates = 1});
+    return emit_jump_if(e, CC_NZ, NULL);
+}
+
 /* Makes the linear address in T0 the key of its jump entry.  Flags are lost. */
 static void make_key(struct lowering *l)
 {
@@ -246,15 +260,7 @@ void lower_again_thunk(struct translator *t, struct emitter *e)
     t->again = e->at;
     emit_op(e, &count);
     uint8_t *unlinked = emit_jump_if(e, CC_S, NULL);
-    emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_P));
-    emit_op(e, &(struct host_op){.opcode = 0x83, /* cmp dword [T0 + poll], 0; jne */
-                                 .has_modrm = true,
-                                 .reg = ALU_CMP,
-                                 .memory = true,
-                                 .rm = T0,
-                                 .disp = offsetof(struct processor, poll),
-                                 .immediates = 1});
-    uint8_t *asked = emit_jump_if(e, CC_NZ, NULL);
+    uint8_t *asked = jump_if_asked(e, T0, ABOVE);
     emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_COUNT));
     emit_alu_constant(e, ALU_ADD, T1, BUDGET);
     emit_op(e, &(struct host_op){.wide = true, /* add [T0 + icount], T1 */
@@ -345,10 +351,26 @@ static void go_near(struct lowering *l, unsigned count, int64_t target, uint8_t 
         leave_to_link(l, site, from);
 }
 
-/* From fixed code: a jump that is made direct when its target is known.  That asks for requests
- * itself. */
+static void go_linked_back(struct lowering *l, unsigned count, int64_t target)
+{
+    lower_save_flags(l);
+    lower_count_loop(l, count);
+    uint32_t site = lower_site(l);
+    struct translate_site *s = &l->t->sites[site];
+    s->target = (int32_t)target;
+    s->far = s->in_frame = true;
+    jump_back(l, site, NULL);
+    s->apart = s->jump + 4;
+}
+
+/* From fixed code: a jump that is made direct when its target is known.  If it leads backward it is
+ * counted like a loop's, but not a call: the stack is not endless. */
 static void go_linked(struct lowering *l, unsigned count, int64_t target, uint8_t *from)
 {
+    if (target < 0 && lower_is_terse(l) && l->i->attr->op != OP_CALL) {
+        go_linked_back(l, count, target);
+        return;
+    }
     if (l->t->count)
         from = NULL;
     if (l->flags == FLAGS_IN_BOTH)
@@ -477,11 +499,14 @@ bool lower_call(struct lowering *l)
 
 /* Finds the jump entry for the linear address in T0.  One that is missing is filled if the target
  * is known otherwise; if it is not, the whole instruction is its handler's, with the checks that a
- * new target needs: so nothing may have changed yet. */
+ * new target needs: so nothing may have changed yet.  It is the handler's, too, when the run loop
+ * is asked for. */
 static void look_up_or_call(struct lowering *l)
 {
     uint32_t site = lower_site(l);
     l->t->sites[site].resume = translator_executable(l->t, l->e.at);
+    if (lower_is_terse(l))
+        lower_late(l, LATE_CALL, jump_if_asked(&l->e, T1, 0), site);
     look_up(&l->e);
     lower_late(l, LATE_TARGET, emit_jump_if(&l->e, CC_NZ, NULL), site);
 }

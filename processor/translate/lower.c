@@ -412,8 +412,10 @@ static void emit_entry(struct lowering *l, bool live)
         stale_unless_generation(l, b->page, b->generation);
     }
     l->linked = e->at;
-    emit_load(e, T0, HOST_RSP, FRAME(FRAME_P));
-    stale_unless(l, T0, offsetof(struct processor, poll), 0);
+    if (!lower_is_terse(l)) {
+        emit_load(e, T0, HOST_RSP, FRAME(FRAME_P));
+        stale_unless(l, T0, offsetof(struct processor, poll), 0);
+    }
     l->start = e->at;
     l->flags = FLAGS_IN_FRAME;
     if (b->second) {
