@@ -190,7 +190,7 @@ struct processor_msrs {
 #define TLB_VICTIMS             16
 #define TLB_SPARE               (TLB_ENTRIES + TLB_VICTIMS) /* of use while two entries change places */
 #define TLB_ALL                 (TLB_SPARE + 1)
-#define TLB_RECENT              128
+#define TLB_RECENT              64
 #define JUMP_ENTRIES            4096  /* of a jump cache, */
 #define JUMP_ENTRIES_SUPERVISOR 32768 /* and of supervisors' */
 #define TLB_SETS                8
@@ -232,20 +232,25 @@ struct jump_cache {
     uint64_t pages[TLB_FILTER / 64], regions[TLB_FILTER / 64];
 };
 enum { JUMPS_SUPERVISOR, JUMPS_SLOW, JUMPS_USER, JUMP_CACHES = JUMPS_USER + TLB_SETS };
-/* A copy of what an entry's tag and host address were, for one manner of making addresses:
- * translated code looks here first.  Invalidations take it along.  One that is empty has a tag that
- * no canonical address matches, and leads to the sink. */
-struct tlb_recent {
-    uint64_t tag, host;
+/* Linear addresses that lead to memory as contiguous in the host's address space: an access of up
+ * to 8 bytes at VA hits when va - start <= limit, one of up to TLB_WIDE when va - start <= wide,
+ * and its host address is then host + (va - start).  One that is empty starts where no address is
+ * canonical, and leads to the sink. */
+struct tlb_range {
+    uint64_t start, limit, wide, host;
 };
-#define TLB_RECENT_EMPTY (0x5ac3ull << 48)
-/* Accesses of 1 << 0 to 1 << (TLB_LIMITS - 1) bytes have a limit. */
-#define TLB_LIMITS 8
+#define TLB_WIDE        128
+#define TLB_RANGE_EMPTY (0x5ac3ull << 48)
+/* Of the 2 MiB that an address chooses its span by, the part around it that is memory to read or to
+ * write.  Only large pages have some: a kernel's direct map, its data, programs' large pages. */
+#define TLB_SPANS 64
 struct tlb {
-    /* Translated code reaches what is near the limits with distances of 8 bits: see tlb_recent. */
-    struct tlb_recent recent_write[TLB_RECENT];
-    uint64_t limit[TLB_LIMITS]; /* the last offset in a page where 1 << n bytes may begin */
-    struct tlb_recent recent_read[TLB_RECENT];
+    /* Copies of entries and spans, each for one manner of making addresses: translated code looks
+     * here first.  Invalidations take them along.  What is near the beginning of those for reading
+     * it reaches with distances of 8 bits. */
+    struct tlb_range recent_write[TLB_RECENT], recent_read[TLB_RECENT];
+    struct tlb_range span[2][TLB_SPANS]; /* [1] to write */
+    uint64_t span_local[2];              /* those that are not global: a bit for each */
     /* Behind the entries that an address chooses from stand those that gave way to others lately.
      */
     struct tlb_entry entry[TLB_ALL];
@@ -258,7 +263,7 @@ struct tlb {
     bool filled_low_global; /* a global page of the lower half was */
     /* What a CR3 load has to drop: a bit for each entry that is filled and not global. */
     uint64_t local[ALIGN_UP(TLB_ALL, 64) / 64];
-    uint8_t sink[PAGE_BYTES + 64]; /* guest memory to nobody */
+    uint8_t sink[TLB_WIDE]; /* guest memory to nobody */
 };
 struct tlb_set {
     uint64_t key;  /* PCID, or TLB_KEY_NONE */

@@ -41,6 +41,21 @@ bool code_page_holds_code(struct memory *m, const uint8_t *hva)
     return c && atomic_load(&c->mask);
 }
 
+static _Atomic bool *granule_of(struct memory *m, uintptr_t hva)
+{
+    return &m->code_granule[(hva >> CODE_GRANULE_BITS) % CODE_GRANULES];
+}
+
+bool code_may_be_in(struct memory *m, const uint8_t *hva, size_t size)
+{
+    uintptr_t at = (uintptr_t)hva, last = at + size - 1;
+    for (at &= ~(BIT(CODE_GRANULE_BITS) - 1); at <= last; at += BIT(CODE_GRANULE_BITS)) {
+        if (atomic_load(granule_of(m, at)))
+            return true;
+    }
+    return false;
+}
+
 struct code_page *code_page_get(struct memory *m, const uint8_t *hva)
 {
     struct code_page *c = code_page_find(m, hva);
@@ -62,6 +77,7 @@ struct code_page *code_page_get(struct memory *m, const uint8_t *hva)
         free(c);
         return other;
     }
+    atomic_store(granule_of(m, (uintptr_t)c->hva), true);
     c->next = atomic_load(head);
     atomic_store_explicit(head, c, memory_order_release);
     pthread_mutex_unlock(&m->lock);

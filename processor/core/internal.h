@@ -25,8 +25,10 @@ struct slot_table {
     struct slot *slot[]; /* sorted by gpa */
 };
 
-#define CODE_BUCKETS 16384
-#define DROPS_KEPT   16
+#define CODE_BUCKETS      16384
+#define CODE_GRANULES     4096
+#define CODE_GRANULE_BITS 18
+#define DROPS_KEPT        16
 
 struct memory {
     pthread_mutex_t lock; /* guards slot changes and the list of processors */
@@ -49,6 +51,9 @@ struct memory {
     pthread_mutex_t drops_lock;
     _Atomic uint64_t drop[DROPS_KEPT], drops;
     _Atomic(struct code_page *) code_bucket[CODE_BUCKETS];
+    /* Whether there is a code page: by the host addresses of granules, several of which share one.
+     */
+    _Atomic bool code_granule[CODE_GRANULES];
     void (*dirty_hook)(void *, struct processor *, uint32_t, uint64_t);
     void *dirty_opaque;
 };
@@ -176,6 +181,8 @@ void code_cache_empty(struct processor *p);
 exec_fn exec_end;
 /* True when writes to HVA's page must take the slow path. */
 bool code_page_holds_code(struct memory *m, const uint8_t *hva);
+/* False when no page of [hva, hva + size) does. */
+bool code_may_be_in(struct memory *m, const uint8_t *hva, size_t size);
 /* Someone (BY, or NULL for the outside) has written [hva, hva + size), inside one page: drops what
  * was decoded from it. */
 void code_written(struct memory *m, struct processor *by, const uint8_t *hva, unsigned size);
@@ -333,6 +340,8 @@ void tlb_allocate(struct processor *p);
 /* The host address of LINEAR if an entry of T, or one that gave way to another, allows the access.
  */
 uint8_t *tlb_recall(struct tlb *t, uint64_t linear, enum access_kind kind);
+/* The span of T that allows the access of SIZE bytes (TLB_WIDE at most) at LINEAR, or NULL. */
+const struct tlb_range *tlb_span(const struct tlb *t, uint64_t linear, unsigned size, bool write);
 /* Takes back what leads to fixed blocks that were dropped. */
 void tlb_forget_dropped(struct processor *p);
 /* The asker that TLB class C stands for. */

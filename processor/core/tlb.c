@@ -11,56 +11,179 @@
  * may be any address's. */
 static uint64_t dead_tag(unsigned index)
 {
-    return index < TLB_ENTRIES ? (uint64_t)(index ^ 1) << PAGE_BITS : TLB_RECENT_EMPTY;
+    return index < TLB_ENTRIES ? (uint64_t)(index ^ 1) << PAGE_BITS : TLB_RANGE_EMPTY;
 }
 
-/* ---------------------------------------------------------------- recent entries */
+/* ---------------------------------------------------------------- ranges */
 
-/* They outlive their entries when those are replaced, but whatever invalidates must take them
- * along: the whole context's, those of a linear page, or those that lead to a host page. */
-
-static void recent_clear(struct tlb *t, struct tlb_recent *r)
+static void range_clear(struct tlb *t, struct tlb_range *r)
 {
-    *r = (struct tlb_recent){TLB_RECENT_EMPTY, (uintptr_t)t->sink};
+    *r = (struct tlb_range){.start = TLB_RANGE_EMPTY, .host = (uintptr_t)t->sink};
 }
+
+static uint64_t range_size(const struct tlb_range *r)
+{
+    return r->limit + 8;
+}
+
+static void ranges_clear(struct tlb *t, struct tlb_range *range, unsigned count)
+{
+    for (unsigned n = 0; n < count; n++)
+        range_clear(t, &range[n]);
+}
+
+/* Those that the page at LINEAR is in. */
+static void ranges_drop(struct tlb *t, struct tlb_range *range, unsigned count, uint64_t linear)
+{
+    for (unsigned n = 0; n < count; n++) {
+        if ((linear & ~PAGE_OFFSET_MASK) - range[n].start < range_size(&range[n]))
+            range_clear(t, &range[n]);
+    }
+}
+
+/* Those that lead to the host's PAGE; NULL: all. */
+static void ranges_drop_host(struct tlb *t, struct tlb_range *range, unsigned count,
+                             const uint8_t *page)
+{
+    for (unsigned n = 0; n < count; n++) {
+        if (!page || (uintptr_t)page - range[n].host < range_size(&range[n]))
+            range_clear(t, &range[n]);
+    }
+}
+
+/* Recent ones outlive their entries when those are replaced, but whatever invalidates must take
+ * them along: the whole context's, those of a linear page, or those that lead to a host page. */
 
 static void recent_empty(struct tlb *t)
 {
     if (!t->recent_used)
         return;
-    for (unsigned n = 0; n < TLB_RECENT; n++) {
-        recent_clear(t, &t->recent_read[n]);
-        recent_clear(t, &t->recent_write[n]);
-    }
+    ranges_clear(t, t->recent_read, TLB_RECENT);
+    ranges_clear(t, t->recent_write, TLB_RECENT);
     t->recent_used = false;
     t->patience = 0;
-}
-
-static void recent_drop_page(struct tlb *t, struct tlb_recent *recent, uint64_t linear)
-{
-    for (unsigned n = 0; n < TLB_RECENT; n++) {
-        if ((recent[n].tag ^ linear) >> PAGE_BITS == 0)
-            recent_clear(t, &recent[n]);
-    }
 }
 
 static void recent_drop(struct tlb *t, uint64_t linear)
 {
     if (!t->recent_used)
         return;
-    recent_drop_page(t, t->recent_read, linear);
-    recent_drop_page(t, t->recent_write, linear);
+    ranges_drop(t, t->recent_read, TLB_RECENT, linear);
+    ranges_drop(t, t->recent_write, TLB_RECENT, linear);
 }
 
-/* PAGE is NULL: all pages. */
 static void recent_drop_writes(struct tlb *t, const uint8_t *page)
 {
-    if (!t->recent_used)
-        return;
-    for (unsigned n = 0; n < TLB_RECENT; n++) {
-        if (!page || t->recent_write[n].host == (uintptr_t)page)
-            recent_clear(t, &t->recent_write[n]);
+    if (t->recent_used)
+        ranges_drop_host(t, t->recent_write, TLB_RECENT, page);
+}
+
+/* ---------------------------------------------------------------- spans */
+
+static unsigned span_index(uint64_t linear)
+{
+    return linear >> REGION_BITS & (TLB_SPANS - 1);
+}
+
+static void spans_empty(struct tlb *t)
+{
+    ranges_clear(t, t->span[0], TLB_SPANS);
+    ranges_clear(t, t->span[1], TLB_SPANS);
+    t->span_local[0] = t->span_local[1] = 0;
+}
+
+static void spans_drop_local(struct tlb *t)
+{
+    for (unsigned write = 0; write < 2; write++) {
+        for (uint64_t left = t->span_local[write]; left; left &= left - 1)
+            range_clear(t, &t->span[write][__builtin_ctzll(left)]);
+        t->span_local[write] = 0;
     }
+}
+
+/* What spans are made of: pages of SLOT, by their distance from its beginning. */
+struct run {
+    struct memory *memory;
+    struct slot *slot;
+    bool write;
+};
+
+static bool run_has(const struct run *r, uint64_t at)
+{
+    return slot_is_present(r->slot, r->slot->info.gpa + at, r->write) &&
+           !(r->write && code_page_holds_code(r->memory, r->slot->info.hva + at));
+}
+
+/* The same for as many pages as share a word of the slot's bitmaps, AT being the first one. */
+#define RUN_BYTES (64 * PAGE_BYTES)
+static bool run_has_all(const struct run *r, uint64_t at)
+{
+    uint64_t present =
+        atomic_load_explicit(&r->slot->present[r->write][at / RUN_BYTES], memory_order_relaxed);
+    return present == UINT64_MAX &&
+           !(r->write && code_may_be_in(r->memory, r->slot->info.hva + at, RUN_BYTES));
+}
+
+enum { RUN_STEPS = 64 }; /* pages that are looked at one by one, each way */
+
+static uint64_t run_end(const struct run *r, uint64_t at, uint64_t limit)
+{
+    for (unsigned steps = 0; at < limit && steps < RUN_STEPS;) {
+        if (at % RUN_BYTES == 0 && limit - at >= RUN_BYTES && run_has_all(r, at)) {
+            at += RUN_BYTES;
+        } else if (run_has(r, at)) {
+            at += PAGE_BYTES;
+            steps++;
+        } else {
+            break;
+        }
+    }
+    return at;
+}
+
+static uint64_t run_begin(const struct run *r, uint64_t at, uint64_t limit)
+{
+    for (unsigned steps = 0; at > limit && steps < RUN_STEPS;) {
+        if (at % RUN_BYTES == 0 && at - limit >= RUN_BYTES && run_has_all(r, at - RUN_BYTES)) {
+            at -= RUN_BYTES;
+        } else if (run_has(r, at - PAGE_BYTES)) {
+            at -= PAGE_BYTES;
+            steps++;
+        } else {
+            break;
+        }
+    }
+    return at;
+}
+
+/* LINEAR is in a large page, which T and SLOT say may be read or written: the span around it.  It
+ * ends at pages that are not there yet or hold code. */
+static void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear,
+                        const struct translation *t, struct slot *slot, bool write)
+{
+    struct run run = {p->memory, slot, write};
+    uint64_t page = linear & ~PAGE_OFFSET_MASK, inside = page & (BIT(REGION_BITS) - 1);
+    uint64_t at = (t->gpa & ~PAGE_OFFSET_MASK) - slot->info.gpa;
+    uint64_t below = inside < at ? inside : at;
+    uint64_t above = BIT(REGION_BITS) - inside, left = slot->info.size - at;
+    uint64_t low = run_begin(&run, at, at - below);
+    uint64_t high = run_end(&run, at + PAGE_BYTES, at + (above < left ? above : left));
+    unsigned index = span_index(linear);
+    uint64_t size = high - low;
+    tlb->span[write][index] = (struct tlb_range){
+        .start = page - (at - low),
+        .limit = size - 8,
+        .wide = size - TLB_WIDE,
+        .host = (uintptr_t)slot->info.hva + low,
+    };
+    tlb->span_local[write] &= ~BIT(index);
+    tlb->span_local[write] |= (uint64_t)!t->global << index;
+}
+
+const struct tlb_range *tlb_span(const struct tlb *t, uint64_t linear, unsigned size, bool write)
+{
+    const struct tlb_range *r = &t->span[write][span_index(linear)];
+    return linear - r->start <= (size <= 8 ? r->limit : r->wide) ? r : NULL;
 }
 
 /* ---------------------------------------------------------------- entries */
@@ -143,6 +266,7 @@ void tlb_forget_fetches(struct tlb *t)
 static void tlb_empty(struct tlb *t)
 {
     recent_empty(t);
+    spans_empty(t);
     for (unsigned i = 0; i < TLB_ALL; i++)
         entry_drop(t, i);
     memset(t->local, 0, sizeof(t->local));
@@ -171,6 +295,7 @@ static void set_drop_non_global(struct tlb_set *s)
     for (unsigned c = 0; c < TLB_CLASSES; c++) {
         struct tlb *t = &s->class[c];
         recent_empty(t);
+        spans_drop_local(t);
         for (unsigned w = 0; w < ARRAY_SIZE(t->local); w++) {
             for (uint64_t left = t->local[w]; left; left &= left - 1)
                 entry_drop(t, 64 * w + (unsigned)__builtin_ctzll(left));
@@ -218,8 +343,6 @@ void tlb_allocate(struct processor *p)
                                      : c == TLB_SLOW ? &jumps[JUMPS_SLOW]
                                                      : &jumps[JUMPS_SUPERVISOR];
             sets[i].class[c].recent_used = true;
-            for (unsigned n = 0; n < TLB_LIMITS; n++)
-                sets[i].class[c].limit[n] = PAGE_BYTES - (1u << n);
             tlb_empty(&sets[i].class[c]);
         }
         sets[i].key = TLB_KEY_NONE;
@@ -301,6 +424,8 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     if (large) {
         unsigned n = large_filter(t->bits);
         filter_add(p->tlb_set->large[n], linear, large_bits[n]);
+        if (e->read == page)
+            span_insert(p, tlb, linear, t, slot, false);
     }
     if (p->no_write_tags || !data || !t->write || slot->info.flags & MEMORY_READONLY ||
         !slot_is_dirty(slot, t->gpa) || !slot_is_present(slot, t->gpa, true))
@@ -311,6 +436,8 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     atomic_thread_fence(memory_order_seq_cst);
     if (code_page_holds_code(p->memory, hva))
         e->write = dead;
+    else if (large && !slot->dirty)
+        span_insert(p, tlb, linear, t, slot, true);
 }
 
 void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
@@ -323,6 +450,7 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
             if (!t->filled)
                 continue;
             recent_drop_writes(t, page);
+            ranges_drop_host(t, t->span[1], TLB_SPANS, page);
             for (unsigned i = 0; i < TLB_ALL; i++) {
                 struct tlb_entry *e = &t->entry[i];
                 if (!page || e->host == (uintptr_t)page)
@@ -442,11 +570,14 @@ static void set_invalidate(struct processor *p, struct tlb_set *s, uint64_t line
                 entry_drop(t, i);
         }
         recent_drop(t, linear);
+        for (unsigned write = 0; write < 2; write++)
+            ranges_drop(t, &t->span[write][span_index(linear)], 1, linear);
         for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
             unsigned bits = large_bits[n];
             if (!filter_has(s->large[n], linear, bits))
                 continue;
             recent_empty(t);
+            spans_empty(t);
             fragments_drop(t, linear, bits, globals);
         }
     }

@@ -65,8 +65,10 @@ enum {
  * negative. */
 #define BUDGET       2048
 #define FRAME(field) ((int32_t)(8 * (field)))
-/* So that the limits, and the recent entries that are used most, are within 128 bytes. */
-#define TLB_ANCHOR (offsetof(struct tlb, limit) + 96)
+/* So that the recent entries that are used most, six to read and two to write, are within 128
+ * bytes.
+ */
+#define TLB_ANCHOR (offsetof(struct tlb, recent_read) + 64)
 static inline int32_t tlb_at(size_t offset)
 {
     return (int32_t)offset - (int32_t)TLB_ANCHOR;
@@ -241,7 +243,7 @@ struct late {
 #define LATE_MOST 12
 
 /* Bytes that a group of accesses may span: the wider, the more often it lies in two pages. */
-#define GROUP_BYTES 128
+#define GROUP_BYTES TLB_WIDE
 /* Accesses that share a check: see lower-group.c. */
 #define GROUP_INSNS     16
 #define GROUPS_MAX      32
@@ -260,8 +262,6 @@ struct group {
     enum flags_place flags;
     const uint8_t *join;
 };
-
-_Static_assert(GROUP_BYTES <= 1 << (TLB_LIMITS - 1), "groups have a limit");
 
 struct lowering {
     struct emitter e;
@@ -376,9 +376,9 @@ void lower_check(struct lowering *l, unsigned size, bool write);
 void lower_choose_recent(struct lowering *l);
 /* Its distance from FRAME_TLB. */
 int16_t lower_recent(const struct lowering *l, bool write);
-/* Compares the page offset in T0, T1 being FRAME_TLB, with the last one that has room for SIZE
- * bytes (a power of two, or a little less room than there is): ja follows for a miss. */
-void lower_compare_limit(struct emitter *e, unsigned size);
+/* From the linear address in T0, T1 being FRAME_TLB, to its distance from the recent entry at
+ * RECENT; ja follows for a miss of SIZE bytes. */
+void lower_compare_recent(struct emitter *e, int32_t recent, unsigned size);
 /* Emits what follows when the check of site SITE missed its recent entry. */
 void lower_check_missed(struct lowering *l, uint32_t site);
 /* The same for the wide check of group G; what follows runs if the TLB does not have it either. */
@@ -388,9 +388,9 @@ uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsign
                            bool write);
 /* The same for a group. */
 uint8_t *lower_group_thunk(struct emitter *e, bool write);
-/* S's check has missed its recent entry, as have many before: makes S look in the TLB at once if it
- * misses most of the time. */
-void lower_check_weary(struct processor *p, struct translate_site *s);
+/* S's check of LINEAR has missed its recent entry, as have many before: makes S look in the TLB at
+ * once if it misses most of the time. */
+void lower_check_weary(struct processor *p, struct translate_site *s, uint64_t linear);
 
 /* T1 holds FRAME_TLB after the instruction: it was so after its last check, or, if it has none,
  * before it.  For lowerings in keeps_t1's list. */

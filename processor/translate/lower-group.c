@@ -320,12 +320,11 @@ static void wide_check(struct lowering *l, const struct plan *p, unsigned alignm
     choose_recent(l, p);
     g->write = p->written;
     g->recent = lower_recent(l, g->write);
-    emit_alu_load(e, ALU_XOR, T0, T1, g->recent);
-    lower_compare_limit(e, (unsigned)(p->high - p->low));
+    lower_compare_recent(e, g->recent, (unsigned)(p->high - p->low));
     struct late *late = &l->late[l->lates];
     lower_late(l, LATE_GROUP, emit_jump_if(e, CC_A, NULL), 0);
     late->target = g - l->groups;
-    emit_alu_load(e, ALU_ADD, T0, T1, g->recent + (int32_t)offsetof(struct tlb_recent, host));
+    emit_alu_load(e, ALU_ADD, T0, T1, g->recent + (int32_t)offsetof(struct tlb_range, host));
     g->resume = e->at;
     l->t1_known = true;
 }

@@ -195,17 +195,23 @@ bool lower_linear(struct lowering *l)
 int16_t lower_recent(const struct lowering *l, bool write)
 {
     size_t write_at = offsetof(struct tlb, recent_write) +
-                      sizeof(struct tlb_recent) * (TLB_RECENT - 1 - l->recent);
-    size_t read_at = offsetof(struct tlb, recent_read) + sizeof(struct tlb_recent) * l->recent;
+                      sizeof(struct tlb_range) * (TLB_RECENT - 1 - l->recent);
+    size_t read_at = offsetof(struct tlb, recent_read) + sizeof(struct tlb_range) * l->recent;
     return (int16_t)tlb_at(write ? write_at : read_at);
 }
 
-void lower_compare_limit(struct emitter *e, unsigned size)
+/* A field of the range at AT. */
+#define RANGE(at, field) ((int32_t)(at) + (int32_t)offsetof(struct tlb_range, field))
+
+static void compare_range(struct emitter *e, int32_t at, bool wide)
 {
-    unsigned n = 0;
-    while (1u << n < size)
-        n++;
-    emit_alu_load(e, ALU_CMP, T0, T1, tlb_at(offsetof(struct tlb, limit) + sizeof(uint64_t) * n));
+    emit_alu_load(e, ALU_SUB, T0, T1, RANGE(at, start));
+    emit_alu_load(e, ALU_CMP, T0, T1, wide ? RANGE(at, wide) : RANGE(at, limit));
+}
+
+void lower_compare_recent(struct emitter *e, int32_t recent, unsigned size)
+{
+    compare_range(e, recent, size > 8);
 }
 
 void lower_tlb_index(struct emitter *e, int32_t frame)
@@ -239,18 +245,40 @@ static void look_in_tlb(struct emitter *e, int32_t frame, unsigned size, bool wr
  * ticks of the TSC, and its site is met so often, it is made to look in the TLB proper at once. */
 enum { PATIENCE = 256, DENSE = 100 * PATIENCE, WEARY = 2 };
 
+/* Where the thunks find the spans. */
+static int32_t span_at(bool write)
+{
+    return tlb_at(offsetof(struct tlb, span) + write * sizeof(((struct tlb *)0)->span[0]));
+}
+
 /* Behind a stub's call of its thunk stand the jump back and, for a single access, its site. */
 enum { STUB_SITE = 5, STUB_END = 5 };
-/* In a thunk, with the page offset in T0, the TLB's entry in T1, and the address of a recent entry
- * in FRAME_SAVE: copies the one to the other, and returns as after a check. */
-static void return_found(struct emitter *e, bool write)
+/* Stores VALUE in the range that RAX points to. */
+static void store_bound(struct emitter *e, int32_t field, uint32_t value)
+{
+    emit_op(e, &(struct host_op){.wide = true,
+                                 .opcode = 0xc7,
+                                 .has_modrm = true,
+                                 .memory = true,
+                                 .rm = HOST_RAX,
+                                 .disp = field,
+                                 .immediates = 4,
+                                 .immediate = value});
+}
+
+/* In a thunk: the address of the recent entry in FRAME_SAVE into RAX, whose value is kept. */
+static void begin_found(struct emitter *e)
 {
     emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT), HOST_RAX);
     emit_load(e, HOST_RAX, HOST_RSP, ABOVE + FRAME(FRAME_SAVE));
-    emit_push_pop(e, T1, entry_tag(write), HOST_RAX, offsetof(struct tlb_recent, tag));
-    emit_push_pop(e, T1, ENTRY_HOST, HOST_RAX, offsetof(struct tlb_recent, host));
+}
+
+/* Returns as after a check, with the distance from what was found in T0, and where that leads at
+ * distance HOST from T1. */
+static void return_found(struct emitter *e, int32_t host)
+{
     emit_load(e, HOST_RAX, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
-    emit_alu_load(e, ALU_ADD, T0, T1, ENTRY_HOST);
+    emit_alu_load(e, ALU_ADD, T0, T1, host);
     emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     emit_op(e, &(struct host_op){.opcode = 0xc6, /* mov byte [T1 + recent_used], 1 */
                                  .has_modrm = true,
@@ -262,17 +290,43 @@ static void return_found(struct emitter *e, bool write)
     emit_byte(e, 0xc3); /* ret */
 }
 
+/* In a thunk: if there is a span or an entry for the linear address in T0, makes it the recent
+ * entry that FRAME_SAVE points to, and returns as after a check.  What it emits next runs if there
+ * is not. T0 is lost then. */
+static void emit_search(struct emitter *e, unsigned size, bool write)
+{
+    _Static_assert(sizeof(struct tlb_range) == 32 && TLB_SPANS == 64, "the index is made here");
+    int32_t span = span_at(write);
+    emit_move(e, T1, T0);
+    EMIT(e, 0x49, 0xc1, 0xeb, 16);            /* shr T1, 21 - 5 */
+    EMIT(e, 0x41, 0x81, 0xe3, 0xe0, 7, 0, 0); /* and T1d, (TLB_SPANS - 1) << 5 */
+    emit_alu_load(e, ALU_ADD, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
+    compare_range(e, span, size > 8);
+    uint8_t *none = emit_jump_if(e, CC_A, NULL);
+    begin_found(e);
+    for (int32_t at = 0; at < (int32_t)sizeof(struct tlb_range); at += 8)
+        emit_push_pop(e, T1, span + at, HOST_RAX, at);
+    return_found(e, RANGE(span, host));
+
+    emit_patch(none, e->at);
+    emit_alu_load(e, ALU_ADD, T0, T1, RANGE(span, start));
+    look_in_tlb(e, ABOVE, size, write);
+    uint8_t *miss = emit_jump_if(e, CC_A, NULL);
+    begin_found(e);
+    emit_push_pop(e, T1, entry_tag(write), HOST_RAX, RANGE(0, start));
+    emit_push_pop(e, T1, ENTRY_HOST, HOST_RAX, RANGE(0, host));
+    store_bound(e, RANGE(0, limit), PAGE_BYTES - 8);
+    store_bound(e, RANGE(0, wide), PAGE_BYTES - TLB_WIDE);
+    return_found(e, ENTRY_HOST);
+    emit_patch(miss, e->at);
+}
+
 /* On a miss it returns to what is behind the stub. */
 uint8_t *lower_group_thunk(struct emitter *e, bool write)
 {
     uint8_t *start = e->at;
     emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_SAVE), T1);
-    find_entry(e, ABOVE, write);
-    emit_alu_constant(e, ALU_CMP, T0, (int32_t)(PAGE_BYTES - GROUP_BYTES));
-    uint8_t *miss = emit_jump_if(e, CC_A, NULL);
-    return_found(e, write);
-
-    emit_patch(miss, e->at);
+    emit_search(e, GROUP_BYTES, write);
     emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     EMIT(e, 0x48, 0x83, 0x04, 0x24, STUB_END, 0xc3); /* add qword [RSP], STUB_END; ret */
     return start;
@@ -296,10 +350,9 @@ void lower_check(struct lowering *l, unsigned size, bool write)
         if (!l->t1_tlb)
             emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
         s->check = e->at;
-        emit_alu_load(e, ALU_XOR, T0, T1, s->recent);
-        lower_compare_limit(e, size);
+        lower_compare_recent(e, s->recent, size);
         lower_late(l, LATE_CHECK, emit_jump_if(e, CC_A, NULL), site);
-        emit_alu_load(e, ALU_ADD, T0, T1, s->recent + (int32_t)offsetof(struct tlb_recent, host));
+        emit_alu_load(e, ALU_ADD, T0, T1, RANGE(s->recent, host));
     }
     s->resume = translator_executable(l->t, e->at);
     l->t1_tlb = false;
@@ -312,7 +365,7 @@ static void emit_call_stub(struct emitter *e, int16_t recent, const uint8_t *thu
                            const uint8_t *back)
 {
     emit_lea(e, T1, T1, recent);
-    emit_alu_load(e, ALU_XOR, T0, T1, offsetof(struct tlb_recent, tag));
+    emit_alu_load(e, ALU_ADD, T0, T1, offsetof(struct tlb_range, start));
     emit_call(e, thunk);
     emit_jump(e, back);
 }
@@ -351,12 +404,8 @@ uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsign
                                  .immediates = 1,
                                  .immediate = 1});
     uint8_t *weary = emit_jump_if(e, CC_S, NULL);
-    look_in_tlb(e, ABOVE, size, write);
-    uint8_t *miss = emit_jump_if(e, CC_A, NULL);
-    return_found(e, write);
-
+    emit_search(e, size, write);
     emit_patch(weary, e->at);
-    emit_patch(miss, e->at);
     emit_load(e, T0, HOST_RSP, ABOVE + FRAME(FRAME_ARGUMENT));
     EMIT(e, 0x41, 0x5b);                  /* pop T1 */
     EMIT(e, 0x45, 0x8b, 0x5b, STUB_SITE); /* mov T1d, [T1 + STUB_SITE] */
@@ -364,7 +413,7 @@ uint8_t *lower_check_thunk(struct emitter *e, const struct translator *t, unsign
     return start;
 }
 
-void lower_check_weary(struct processor *p, struct translate_site *s)
+void lower_check_weary(struct processor *p, struct translate_site *s, uint64_t linear)
 {
     enum { ROOM = 128 };
     struct translator *t = p->translator;
@@ -373,7 +422,9 @@ void lower_check_weary(struct processor *p, struct translate_site *s)
     bool dense = now - t->patient < DENSE;
     p->tlb->patience = PATIENCE;
     t->patient = now;
-    if (!dense || ++s->weary < WEARY || t->late_used + ROOM > t->counts.capacity)
+    /* Spans are not looked for out of line: there are so few that they mostly stay recent. */
+    if (!dense || tlb_span(p->tlb, linear, s->size, s->write) || ++s->weary < WEARY ||
+        t->late_used + ROOM > t->counts.capacity)
         return;
     struct emitter e = {.at = t->writable + t->late_used};
     emit_jump(&(struct emitter){.at = s->check}, e.at);

@@ -405,17 +405,21 @@ static struct onward load_x87(struct processor *p, uint64_t site, uint64_t t0)
     return interpret_from(p, s);
 }
 
-/* Copies the TLB's entry for LINEAR, if there is one, to the recent entry of site S. */
-static bool remember(struct processor *p, const struct translate_site *s, uint64_t linear)
+/* Makes what the TLB has for LINEAR, if there is something, the recent entry of site S.  Returns
+ * the host address, or NULL. */
+static uint8_t *remember(struct processor *p, const struct translate_site *s, uint64_t linear)
 {
+    const struct tlb_range *span = tlb_span(p->tlb, linear, s->size, s->write);
     const struct tlb_entry *e = tlb_entry(p, linear);
     uint64_t tag = s->write ? e->write : e->read;
-    if (!s->check || (linear ^ tag) > PAGE_BYTES - s->size)
-        return false;
-    *(struct tlb_recent *)((uint8_t *)p->tlb + TLB_ANCHOR + s->recent) =
-        (struct tlb_recent){tag, e->host};
+    struct tlb_range range = {tag, PAGE_BYTES - 8, PAGE_BYTES - TLB_WIDE, e->host};
+    if (!s->check || (!span && (linear ^ tag) > PAGE_BYTES - s->size))
+        return NULL;
+    if (span)
+        range = *span;
+    *(struct tlb_range *)((uint8_t *)p->tlb + TLB_ANCHOR + s->recent) = range;
     p->tlb->recent_used = true;
-    return true;
+    return (uint8_t *)(range.host + (linear - range.start));
 }
 
 /* A TLB miss at LINEAR: fills the TLB and finds the host address where the access is as plain as
@@ -427,11 +431,10 @@ static struct onward slow_access(struct processor *p, uint64_t site, uint64_t li
     uint64_t *misses = p->translator->counts.misses;
     arrive(p, s);
     if (p->tlb->patience < 0) {
-        lower_check_weary(p, s);
-        if (remember(p, s, linear)) {
-            const struct tlb_entry *e = tlb_entry(p, linear);
-            return (struct onward){s->resume, e->host + inside};
-        }
+        lower_check_weary(p, s, linear);
+        uint8_t *known = remember(p, s, linear);
+        if (known)
+            return (struct onward){s->resume, (uint64_t)(uintptr_t)known};
     }
     p->translator->counts.slow++;
     if (size < s->size) {

@@ -1,40 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The translator where single instructions cannot tell (test-native has those): flow between
- * blocks, code that changes, faults inside a block, requests of other threads, eviction, and
- * lockstep with the interpreter.
+ * blocks, code that changes, faults inside a block, eviction, and lockstep with the interpreter.
  */
-#include "guest.h"
+#include "translated.h"
 
 #include <string.h>
-
-static struct guest *translated_how(struct guest *g, struct processor_translator how)
-{
-    how.on = true;
-    g_assert_cmpint(processor_set_translator(g->p, &how), ==, 0);
-    return g;
-}
-
-static struct guest *translated(struct guest *g, unsigned threshold, bool check)
-{
-    return translated_how(g, (struct processor_translator){.threshold = threshold, .check = check});
-}
-
-static struct processor_translator_counts counts(const struct guest *g)
-{
-    struct processor_translator_counts n;
-    processor_get_translator_counts(g->p, &n);
-    return n;
-}
-
-static void check_clean(const struct guest *g)
-{
-    const char *text = processor_translator_difference(g->p);
-    if (text)
-        g_test_message("%s", text);
-    g_assert_cmpuint(counts(g).compared, >, 0);
-    g_assert_cmpuint(counts(g).differences, ==, 0);
-}
 
 /* ---------------------------------------------------------------- flow */
 
@@ -113,77 +84,6 @@ static void test_flags(void)
         g_assert_cmpmem(expected, sizeof(expected), g->p->gpr, sizeof(expected));
         if (check)
             check_clean(g);
-        guest_free(g);
-    }
-}
-
-/* Two pages that call each other, the second at two linear addresses (its host page has one). */
-GUEST_CODE(64, code_pages,
-           "mov $200, %ecx\n xor %eax, %eax\n"
-           "1: mov $0xa000, %edx\n call *%rdx\n mov $0xb000, %edx\n call *%rdx\n"
-           "   dec %ecx\n jnz 1b\n hlt");
-static void test_pages(void)
-{
-    static const uint8_t callee[] = {0x48, 0x8d, 0x1d, 0,   0, 0, 0, /* lea rbx, [rip] */
-                                     0x48, 0x01, 0xd8, 0xc3};        /* add rax, rbx; ret */
-    struct guest *g = translated(GUEST(64, code_pages), 1, false);
-    /* The first 2 MiB in 4 KiB pages, the page at 0xb000 leading to 0xa000. */
-    uint64_t table = 0x100000;
-    for (unsigned n = 0; n < 512; n++)
-        guest_write(g, table + 8 * n, (n == 0xb ? 0xa000 : n << PAGE_BITS) | 7, 8);
-    guest_write(g, PAGE_TABLES + 0x2000, table | 7, 8);
-    memcpy(g->ram + 0xa000, callee, sizeof(callee));
-    guest_halts(g);
-    g_assert_cmphex(g->p->gpr[REG_RAX], ==, 200ull * (0xa007 + 0xb007));
-    g_assert_cmpuint(counts(g).entries, <, 100);
-    guest_free(g);
-}
-
-/* A kernel's code: global pages in the upper half, whose blocks are fixed to their addresses and
- * lead straight to each other.  What they lead to is mapped elsewhere, then written; then the same
- * with an instruction that crosses a page, by its second half. */
-#define HIGH "0xffffffff80000000"
-GUEST_CODE(64, code_fixed,
-           "9: xor %eax, %eax\n xor %ebx, %ebx\n"
-           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
-           "   movq $0xb103, " HIGH " + 0x100050\n invlpg " HIGH " + 0xa000\n"
-           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
-           "   movb $3, " HIGH " + 0xb003\n movb $1, " HIGH " + 0xf000\n"
-           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
-           "   movq $0x10103, " HIGH " + 0x100078\n invlpg " HIGH " + 0xf000\n"
-           "   mov $50, %ecx\n 1: call 9b + 0x2000\n call 9b + 0x6ffe\n dec %ecx\n jnz 1b\n"
-           "   hlt");
-static void test_fixed(void)
-{
-    static const uint8_t callee[] = {0x48, 0x83, 0xc0, 1, 0xc3};      /* add rax, 1; ret */
-    static const uint8_t crossing[] = {0x81, 0xc3, 2, 0, 0, 0, 0xc3}; /* add ebx, 2; ret */
-    for (unsigned how = 0; how < 4; how++) {
-        struct guest *g =
-            translated_how(GUEST(64, code_fixed),
-                           (struct processor_translator){
-                               .threshold = 1 + how / 2, .count = how == 1, .check = how == 3});
-        /* The first 2 MiB, in global 4 KiB pages, once more in the uppermost 2 GiB. */
-        for (unsigned n = 0; n < 512; n++)
-            guest_write(g, 0x100000 + 8 * n, n << PAGE_BITS | 0x103, 8);
-        guest_write(g, PAGE_TABLES + 0xff8, guest_read(g, PAGE_TABLES, 8), 8);
-        guest_write(g, PAGE_TABLES + 0x1ff0, guest_read(g, PAGE_TABLES + 0x1000, 8), 8);
-        guest_write(g, PAGE_TABLES + 0x2000, 0x100003, 8);
-        memcpy(g->ram + 0xa000, callee, sizeof(callee));
-        memcpy(g->ram + 0xb000, callee, sizeof(callee));
-        g->ram[0xb003] = 2;
-        memcpy(g->ram + 0xeffd + 1, crossing, sizeof(crossing));
-        memcpy(g->ram + 0x10000, crossing + 2, sizeof(crossing) - 2);
-        g->ram[0x10002] = 1;
-        g->p->cr4 |= CR4_PGE;
-        g->p->rip += 0xffffffff80000000;
-        processor_state_changed(g->p);
-        guest_halts(g);
-        g_assert_cmphex(g->p->gpr[REG_RAX], ==, 50 * 1 + 50 * 2 + 50 * 3 + 50 * 3);
-        g_assert_cmphex(g->p->gpr[REG_RBX], ==, 50 * 2 + 50 * 2 + 50 * 1 + 50 * 0x10002);
-        if (how == 3)
-            check_clean(g);
-        else
-            g_assert_cmpuint(counts(g).entries, <, 100); /* else nothing leads anywhere */
         guest_free(g);
     }
 }
@@ -382,21 +282,24 @@ static void test_fault_in_block(void)
 }
 
 GUEST_CODE(64, code_crossing,
-           "mov $100, %ecx\n mov $0xaffd, %ebx\n xor %eax, %eax\n"
+           "mov $100, %ecx\n xor %eax, %eax\n"
            "1: add %rcx, (%rbx)\n add (%rbx), %rax\n lock xadd %rax, (%rbx)\n"
            "   mov %rsp, %r11\n lea 3(%rbx), %rsp\n push %rax\n pop %rax\n mov %r11, %rsp\n"
            "   dec %ecx\n jnz 1b\n hlt");
 static void test_crossing(void)
 {
-    struct guest *g = GUEST(64, code_crossing);
-    guest_halts(g);
-    uint64_t rax = g->p->gpr[REG_RAX], memory = guest_read(g, 0xaffd, 8);
-    guest_free(g);
-    g = translated(GUEST(64, code_crossing), 1, false);
-    guest_halts(g);
-    g_assert_cmphex(g->p->gpr[REG_RAX], ==, rax);
-    g_assert_cmphex(guest_read(g, 0xaffd, 8), ==, memory);
-    guest_free(g);
+    static const uint64_t at[] = {0xaffd, 0x3ffffd}; /* inside a large page, and between two */
+    for (unsigned n = 0; n < G_N_ELEMENTS(at); n++) {
+        struct guest *one = GUEST(64, code_crossing);
+        struct guest *other = translated(GUEST(64, code_crossing), 1, false);
+        one->p->gpr[REG_RBX] = other->p->gpr[REG_RBX] = at[n];
+        guest_halts(one);
+        guest_halts(other);
+        g_assert_cmphex(one->p->gpr[REG_RAX], ==, other->p->gpr[REG_RAX]);
+        g_assert_cmphex(guest_read(one, at[n], 8), ==, guest_read(other, at[n], 8));
+        guest_free(one);
+        guest_free(other);
+    }
 }
 
 /* ---------------------------------------------------------------- x87 and MMX */
@@ -617,129 +520,6 @@ static void test_hot_page(void)
     }
 }
 
-/* ---------------------------------------------------------------- translations that change */
-
-/* The first 2 MiB in 4 KiB pages, for the supervisor; PAGE is for users as well, and leads to
- * FRAME. */
-enum { PAGE_TABLE = 0x100000, PAGE = 0xb, FRAME = 0xa, OTHER_FRAME = 0xc };
-static struct guest *small_pages(struct guest *g)
-{
-    for (unsigned n = 0; n < 512; n++)
-        guest_write(g, PAGE_TABLE + 8 * n, n << PAGE_BITS | 3, 8);
-    guest_write(g, PAGE_TABLE + 8 * PAGE, FRAME << PAGE_BITS | 7, 8);
-    guest_write(g, PAGE_TABLES + 0x2000, PAGE_TABLE | 7, 8);
-    guest_write(g, FRAME << PAGE_BITS, 1, 8);
-    guest_write(g, OTHER_FRAME << PAGE_BITS, 1000, 8);
-    g->p->gpr[REG_RAX] = 0;
-    g->p->gpr[REG_RBX] = PAGE << PAGE_BITS;
-    g->p->gpr[REG_RDX] = PAGE_TABLE + 8 * PAGE;
-    /* A page that shares PAGE's TLB entry. */
-    g->p->gpr[REG_R8] = (PAGE + TLB_ENTRIES) << PAGE_BITS;
-    return translated(g, 1, false);
-}
-
-/* A page is read and written, evicted from the TLB or not, its table entry changed, and what the
- * guest was told to do about that done. */
-#define REMAPPED(evict, invalidate)                                                                \
-    "mov $200, %ecx\n"                                                                             \
-    "1: mov (%rbx), %rsi\n add %rsi, %rax\n mov %rcx, 8(%rbx)\n" evict                             \
-    "xorl $0x6000, (%rdx)\n" invalidate "dec %ecx\n jnz 1b\n hlt"
-#define EVICT  "mov (%r8), %rsi\n mov %rsi, 8(%r8)\n"
-#define RELOAD "mov %cr3, %rdi\n mov %rdi, %cr3\n"
-GUEST_CODE(64, code_invlpg, REMAPPED("", "invlpg (%rbx)\n"));
-GUEST_CODE(64, code_invlpg_evicted, REMAPPED(EVICT, "invlpg (%rbx)\n"));
-GUEST_CODE(64, code_reload, REMAPPED("", RELOAD));
-GUEST_CODE(64, code_reload_evicted, REMAPPED(EVICT, RELOAD));
-static void check_remapped(struct guest *g)
-{
-    small_pages(g);
-    guest_halts(g);
-    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 100 * 1001);
-    g_assert_cmpuint(guest_read(g, (FRAME << PAGE_BITS) + 8, 8), ==, 2);
-    g_assert_cmpuint(guest_read(g, (OTHER_FRAME << PAGE_BITS) + 8, 8), ==, 1);
-    guest_free(g);
-}
-static void test_remapped(void)
-{
-    check_remapped(GUEST(64, code_invlpg));
-    check_remapped(GUEST(64, code_invlpg_evicted));
-    check_remapped(GUEST(64, code_reload));
-    check_remapped(GUEST(64, code_reload_evicted));
-}
-
-/* The same with a flush from outside. */
-GUEST_CODE(64, code_streams,
-           "mov $50, %ecx\n 1: add (%rbx), %rax\n mov %rcx, 8(%rbx)\n dec %ecx\n jnz 1b\n hlt");
-static void test_flushed(void)
-{
-    struct guest *g = small_pages(GUEST(64, code_streams));
-    guest_halts(g);
-    guest_write(g, PAGE_TABLE + 8 * PAGE, OTHER_FRAME << PAGE_BITS | 7, 8);
-    processor_flush_tlb(g->p);
-    g->p->rip = CODE;
-    processor_state_changed(g->p);
-    guest_halts(g);
-    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 50 * 1001);
-    g_assert_cmpuint(guest_read(g, (OTHER_FRAME << PAGE_BITS) + 8, 8), ==, 1);
-    guest_free(g);
-}
-
-/* Each round writes the immediate through the register that has written it before, then runs it. */
-GUEST_CODE(
-    64, code_writes_page,
-    "mov $100, %ecx\n mov $1, %edx\n"
-    "1: mov %dl, 2(%rbx)\n mov (%r8), %esi\n call *%rbx\n inc %edx\n dec %ecx\n jnz 1b\n hlt");
-static void test_writes_page(void)
-{
-    struct guest *g = small_pages(GUEST(64, code_writes_page));
-    memcpy(g->ram + (FRAME << PAGE_BITS), "\x83\xc0\x00\xc3", 4); /* add eax, 0; ret */
-    guest_halts(g);
-    g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 5050);
-    guest_free(g);
-}
-
-/* What one privilege may, the next may not: the access that SMAP forbids without AC ... */
-#define SMAP_ACCESS(last)                                                                          \
-    "mov $100, %ecx\n 1: stac\n mov (%rbx), %rax\n mov %rax, 8(%rbx)\n clac\n dec %ecx\n jnz 1b\n" \
-    "inc %edi\n" last "\n hlt"
-GUEST_CODE(64, code_smap_read, SMAP_ACCESS("mov (%rbx), %rax"));
-GUEST_CODE(64, code_smap_write, SMAP_ACCESS("mov %rax, 8(%rbx)"));
-static void test_smap(void)
-{
-    struct guest *g = GUEST(64, code_smap_read);
-    for (unsigned write = 0; write < 2; write++) {
-        small_pages(g);
-        g->p->cr4 |= CR4_SMAP;
-        processor_state_changed(g->p);
-        guest_faults_with(g, VECTOR_PF, 24, write ? 3 : 1);
-        guest_free(g);
-        g = write ? NULL : GUEST(64, code_smap_write);
-    }
-}
-
-/* ... and a user's to the supervisor's page. */
-static void test_privilege(void)
-{
-    struct guest *g = small_pages(GUEST(64, code_streams));
-    guest_write(g, PAGE_TABLE + 8 * PAGE, FRAME << PAGE_BITS | 3, 8);
-    guest_write(g, PAGE_TABLE + 8 * (CODE >> PAGE_BITS), CODE | 7, 8);
-    guest_halts(g);
-    g->p->rip = CODE;
-    guest_user(g, true);
-    guest_faults_with(g, VECTOR_PF, 5, 5); /* present, user */
-    guest_free(g);
-}
-
-/* An address that is not canonical faults though its lower half is a page that was just read. */
-GUEST_CODE(64, code_wild, "mov (%rbx), %rcx\n mov (%rsi), %rax\n hlt");
-static void test_wild(void)
-{
-    struct guest *g = small_pages(GUEST(64, code_wild));
-    g->p->gpr[REG_RSI] = 0x8000000000000000u | PAGE << PAGE_BITS;
-    guest_faults_with(g, VECTOR_GP, 3, 0);
-    guest_free(g);
-}
-
 /* As many instructions as a block holds, each of which needs much out-of-line code. */
 GUEST_CODE(64, code_many,
            "mov $100, %edx\n mov $0xa000, %ebx\n"
@@ -861,30 +641,6 @@ static void test_group_faults(void)
     guest_free(g);
 }
 
-/* ---------------------------------------------------------------- requests of other threads */
-
-static gpointer kick_soon(gpointer data)
-{
-    g_usleep(20000);
-    processor_kick(data);
-    return NULL;
-}
-
-/* No loop of translated code is deaf: direct, over two pages, and by indirect branches alone. */
-static void test_kick(gconstpointer code)
-{
-    struct guest *g = guest_64(code, (const uint8_t *)code + 64);
-    translated(g, 1, false);
-    memcpy(g->ram + 0xa000, "\xe9\xfb\xdf\xff\xff", 5); /* jmp CODE */
-    GThread *kicker = g_thread_new("kicker", kick_soon, g->p);
-    guest_exit(g, EXIT_REASON_KICK);
-    g_thread_join(kicker);
-    guest_free(g);
-}
-GUEST_CODE(64, code_spin, "1: inc %rax\n jmp 1b\n .skip 64");
-GUEST_CODE(64, code_spin_pages, ".byte 0xe9, 0xfb, 0x1f, 0, 0\n .skip 64"); /* jmp 0xa000 */
-GUEST_CODE(64, code_spin_indirect, "lea 1f(%rip), %rax\n 1: jmp *%rax\n .skip 64");
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -892,8 +648,6 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/shadow", test_shadow);
     g_test_add_func("/translate/flow", test_flow);
     g_test_add_func("/translate/flags", test_flags);
-    g_test_add_func("/translate/pages", test_pages);
-    g_test_add_func("/translate/fixed", test_fixed);
     g_test_add_func("/translate/modes", test_modes);
     g_test_add_func("/translate/changes", test_changes);
     g_test_add_func("/translate/written-from-outside", test_written_from_outside);
@@ -906,17 +660,8 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/32", test_32);
     g_test_add_func("/translate/32-gs-limit", test_gs_limit);
     g_test_add_func("/translate/x87-exceptions", test_x87_exceptions);
-    g_test_add_func("/translate/remapped", test_remapped);
-    g_test_add_func("/translate/flushed", test_flushed);
-    g_test_add_func("/translate/writes-page", test_writes_page);
-    g_test_add_func("/translate/smap", test_smap);
-    g_test_add_func("/translate/privilege", test_privilege);
-    g_test_add_func("/translate/wild", test_wild);
     g_test_add_func("/translate/groups", test_groups);
     g_test_add_func("/translate/many", test_many);
     g_test_add_func("/translate/group-faults", test_group_faults);
-    g_test_add_data_func("/translate/kick/page", code_spin, test_kick);
-    g_test_add_data_func("/translate/kick/pages", code_spin_pages, test_kick);
-    g_test_add_data_func("/translate/kick/indirect", code_spin_indirect, test_kick);
     return g_test_run();
 }
