@@ -387,11 +387,35 @@ static void emit_crossing(struct lowering *l)
     stale_unless_generation(l, second, l->b->second_generation);
 }
 
-/* The entry from elsewhere: the linear address in T0, flags in the frame. */
-static void emit_entry(struct lowering *l, bool live)
+/* Whether the block checks an access before it reads a flag that is live at its beginning: then its
+ * flags had better stay in the frame. */
+static bool wants_flags_in_frame(const struct lowering *l)
+{
+    for (unsigned n = 0; n < l->b->count && l->lives[n]; n++) {
+        const struct insn *i = &l->b->insn[n];
+        if (flags_read(l, i))
+            return false;
+        if (insn_has_memory(i) || i->attr->traits & (TRAIT_STACK | TRAIT_BRANCH))
+            return true;
+    }
+    return false;
+}
+
+/* The entry from elsewhere: the linear address in T0, flags in the frame.  Returns where it is;
+ * before it stands, where flags are to be in the frame, the entry for jumps inside the page. */
+static const uint8_t *emit_entry(struct lowering *l, bool live)
 {
     struct emitter *e = &l->e;
     const struct code_block *b = l->b;
+    bool in_frame = live && wants_flags_in_frame(l);
+    uint8_t *saved = NULL;
+    if (in_frame || b->second) {
+        l->direct = e->at;
+        l->flags = FLAGS_IN_EFLAGS;
+        lower_save_flags(l);
+        saved = emit_jump(e, NULL);
+    }
+    const uint8_t *entry = translator_executable(l->t, e->at);
     if (lower_is_32(l)) { /* 64-bit code may jump to the key of such a block: that is #GP */
         emit_load(e, T1, HOST_RSP, FRAME(FRAME_P));
         emit_op(e, &(struct host_op){.opcode = 0xf6, /* test byte [T1 + mode], DECODE_32; jz */
@@ -417,23 +441,20 @@ static void emit_entry(struct lowering *l, bool live)
         stale_unless(l, T0, offsetof(struct processor, poll), 0);
     }
     l->start = e->at;
+    if (saved)
+        emit_patch(saved, e->at);
     l->flags = FLAGS_IN_FRAME;
-    if (b->second) {
-        /* Jumps inside the page come by way of the same question. */
-        uint8_t *over = emit_jump(e, NULL);
-        l->direct = e->at;
-        l->flags = FLAGS_IN_EFLAGS;
-        lower_save_flags(l);
-        emit_patch(over, e->at);
+    if (b->second)
         emit_crossing(l);
-    }
-    if (live)
+    if (live && !in_frame)
         lower_use_flags(l);
-    l->flags = FLAGS_IN_EFLAGS;
+    if (!in_frame)
+        l->flags = FLAGS_IN_EFLAGS;
     emit_load(e, T1, HOST_RSP, FRAME(FRAME_TLB));
     l->t1_known = true;
-    if (!b->second)
+    if (!saved)
         l->direct = e->at;
+    return entry;
 }
 
 /* Leaves the current instruction to its handler. */
@@ -532,10 +553,9 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     l.lives = live;
     find_live(&l, live);
 
-    const uint8_t *entry = translator_executable(t, l.e.at);
     tracer_begin(&l);
     tracer_part(&l, TRANSLATION_ENTRY);
-    emit_entry(&l, live[0]);
+    const uint8_t *entry = emit_entry(&l, live[0]);
     for (l.n = 0; l.n < b->count; l.n++) {
         l.i = &b->insn[l.n];
         l.live = live[l.n];
