@@ -164,13 +164,17 @@ static void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear,
     struct run run = {p->memory, slot, write};
     uint64_t page = linear & ~PAGE_OFFSET_MASK, inside = page & (BIT(REGION_BITS) - 1);
     uint64_t at = (t->gpa & ~PAGE_OFFSET_MASK) - slot->info.gpa;
+    unsigned index = span_index(linear);
+    struct tlb_range *span = &tlb->span[write][index];
+    if (page - span->start < range_size(span) &&
+        span->host + (page - span->start) == (uintptr_t)slot->info.hva + at)
+        return;
     uint64_t below = inside < at ? inside : at;
     uint64_t above = BIT(REGION_BITS) - inside, left = slot->info.size - at;
     uint64_t low = run_begin(&run, at, at - below);
     uint64_t high = run_end(&run, at + PAGE_BYTES, at + (above < left ? above : left));
-    unsigned index = span_index(linear);
     uint64_t size = high - low;
-    tlb->span[write][index] = (struct tlb_range){
+    *span = (struct tlb_range){
         .start = page - (at - low),
         .limit = size - 8,
         .wide = size - TLB_WIDE,
