@@ -74,7 +74,7 @@ def options():
     parser.add_argument("--build", default="build", help="the build folder (%(default)s)")
     parser.add_argument("--translator", default="on", help="as for `trapeze run` (%(default)s)")
     parser.add_argument("--qemu", default="qemu-system-x86_64")
-    parser.add_argument("--runs", type=int, default=3, help="of everything; medians count (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="of everything; medians count (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one run, of workloads and boot only")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
                         help=f"only these of {', '.join(PARTS)}")
