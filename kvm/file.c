@@ -173,6 +173,11 @@ void tkvm_kick(struct tkvm_file *f)
         vcpu_request(f->vcpu, VCPU_REQUEST_EXIT);
 }
 
+bool tkvm_immediate_exit(const struct tkvm_file *f)
+{
+    return f->kind == FILE_VCPU && *(const volatile uint8_t *)&f->vcpu->run->immediate_exit;
+}
+
 void tkvm_clear_kick(struct tkvm_file *f)
 {
     if (f->kind == FILE_VCPU)

@@ -58,6 +58,8 @@ void tkvm_close(struct tkvm_file *f);
 void tkvm_kick(struct tkvm_file *vcpu);
 /* Takes back kicks that came after the KVM_RUN that they were meant for. */
 void tkvm_clear_kick(struct tkvm_file *vcpu);
+/* Whether the program asked KVM_RUN to return at once (kvm_run.immediate_exit). */
+bool tkvm_immediate_exit(const struct tkvm_file *vcpu);
 
 /* ---- what Linux lacks: behind one capability of our own ---- */
 

@@ -37,6 +37,7 @@ static struct {
 static __thread struct {
     struct tkvm_file *volatile vcpu; /* in KVM_RUN, or NULL */
     volatile uint64_t deferred;      /* signals that wait for its end */
+    volatile bool handled;           /* a handler was called in it */
     bool masked;                     /* it has a mask of its own, and the thread's is: */
     sigset_t before;
     int cancel_type; /* of the thread outside KVM_RUN */
@@ -83,6 +84,7 @@ static void trampoline(int signal, siginfo_t *info, void *context)
 {
     if (running.vcpu && !(NEVER_DEFERRED & SIGNAL_BIT(signal))) {
         int saved = errno;
+        running.handled = true;
         tkvm_kick(running.vcpu);
         bool deferred =
             !(atomic_load(&actions.one_shot) & SIGNAL_BIT(signal)) && defer(signal, info, context);
@@ -176,31 +178,45 @@ static uint64_t unhandled(uint64_t blocked)
     return blocked;
 }
 
-/* Begins a KVM_RUN with KVM_SET_SIGNAL_MASK's mask.  A signal that it lets in ends KVM_RUN, and
- * stays pending if the thread blocks it otherwise.  One without a handler stays blocked all the
- * time, and whoever sends it to the thread kicks the vCPU, or it is seen at the next KVM_RUN. */
-static void begin_masked(struct object *o)
+static bool is_pending(uint64_t signals)
 {
-    uint64_t mask = atomic_load(&o->mask);
     sigset_t pending;
-    pthread_sigmask(SIG_BLOCK, NULL, &running.before);
-    sigset_t set = mask_set(mask | unhandled(mask_bits(&running.before)));
-    running.masked = true;
-    atomic_store(&o->runner, pthread_self());
-    if (sigpending(&pending) == 0 && mask_bits(&pending) & ~mask)
-        tkvm_kick(o->file);
-    running.vcpu = o->file;
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
+    return sigpending(&pending) == 0 && mask_bits(&pending) & signals;
 }
 
-static void end_masked(struct object *o)
+/* Whether something ended KVM_RUN that counts, and not the kick of a sender whose signal the
+ * program had taken before the kick came, or that was ignored. */
+static bool is_interrupted(struct object *o, uint64_t mask)
 {
-    /* What the mask let in and the thread blocks is not to be handled after KVM_RUN. */
-    sigset_t all;
+    return running.handled || is_pending(~mask) || tkvm_immediate_exit(o->file) ||
+           running.cancel_type == PTHREAD_CANCEL_ASYNCHRONOUS;
+}
+
+/* KVM_RUN with KVM_SET_SIGNAL_MASK's mask.  A signal that it lets in ends KVM_RUN, and stays
+ * pending if the thread blocks it otherwise.  One without a handler stays blocked all the time, and
+ * whoever sends it to the thread kicks the vCPU, or it is seen at the next KVM_RUN. */
+static long run_masked(struct object *o, unsigned long request, unsigned long argument)
+{
+    uint64_t mask = atomic_load(&o->mask);
+    pthread_sigmask(SIG_BLOCK, NULL, &running.before);
+    sigset_t set = mask_set(mask | unhandled(mask_bits(&running.before))), all;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
-    running.vcpu = NULL;
-    tkvm_clear_kick(o->file);
+    running.masked = true;
+    atomic_store(&o->runner, pthread_self());
+    long r;
+    do {
+        if (is_pending(~mask))
+            tkvm_kick(o->file);
+        running.handled = false;
+        running.vcpu = o->file;
+        pthread_sigmask(SIG_SETMASK, &set, NULL);
+        r = tkvm_ioctl(o->file, request, argument, NULL);
+        /* What the mask let in and the thread blocks is not to be handled after KVM_RUN. */
+        pthread_sigmask(SIG_SETMASK, &all, NULL);
+        running.vcpu = NULL;
+        tkvm_clear_kick(o->file);
+    } while (r == -EINTR && !is_interrupted(o, mask));
+    return r;
 }
 
 /* A thread that may be cancelled at any time must not be so in the midst of KVM_RUN, which would
@@ -231,9 +247,7 @@ long signals_run(struct object *o, unsigned long request, unsigned long argument
     running.deferred = 0;
     hold_cancellation(o);
     if (atomic_load(&o->masked)) {
-        begin_masked(o);
-        r = tkvm_ioctl(o->file, request, argument, NULL);
-        end_masked(o);
+        r = run_masked(o, request, argument);
     } else {
         running.vcpu = o->file;
         r = tkvm_ioctl(o->file, request, argument, NULL);

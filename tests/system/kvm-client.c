@@ -335,6 +335,7 @@ struct sender {
     const struct guest *g;
     pthread_t target;
     bool to_process;
+    int ignored; /* signals that do nothing to be sent first */
 };
 
 static void *send_when_running(void *opaque)
@@ -344,6 +345,10 @@ static void *send_when_running(void *opaque)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     wait_running(s->g);
+    for (int i = 0; i < s->ignored; i++) {
+        CHECK(pthread_kill(s->target, SIGURG) == 0);
+        usleep(1000);
+    }
     if (s->to_process)
         CHECK(sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 1234}) == 0);
     else
@@ -516,6 +521,25 @@ static void case_signal_mask(void)
         CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
         CHECK(sigtimedwait(&set, NULL, &now) == SIGUSR1);
     }
+    guest_free(&g);
+}
+
+/* A signal that is ignored ends nothing. */
+static void case_signal_ignored(void)
+{
+    struct guest g;
+    sigset_t set, pending;
+    guest_new(&g, code_count, sizeof(code_count));
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    set_mask(&g, 0);
+    struct sender s = {.g = &g, .target = pthread_self(), .ignored = 20};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, send_when_running, &s) == 0);
+    CHECK_FAILS(ioctl(g.vcpu, KVM_RUN, 0), EINTR);
+    CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGUSR1) == 1);
+    CHECK(pthread_join(thread, NULL) == 0);
     guest_free(&g);
 }
 
@@ -786,6 +810,7 @@ static const struct {
     {"signal-timer", case_signal_timer},
     {"signal-jump", case_signal_jump},
     {"signal-mask", case_signal_mask},
+    {"signal-ignored", case_signal_ignored},
     {"immediate-exit", case_immediate_exit},
     {"cpuid-again", case_cpuid_again},
     {"single-step", case_single_step},

@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 CASES = ["devices", "two-vms", "mapping", "descriptors", "close-order", "fork", "exec",
          "signal-thread", "cancel", "unmapped", "signal-process", "signal-timer", "signal-jump", "signal-mask",
-         "immediate-exit", "cpuid-again", "single-step", "shut-window", "paths",
+         "signal-ignored", "immediate-exit", "cpuid-again", "single-step", "shut-window", "paths",
          "statistics", "dirty-ring"]
 
 
