@@ -3,7 +3,9 @@
  * What the files of translate/ share.
  *
  *   emit.c          host instructions
- *   run.c           the code cache, the way in and out, what translations call
+ *   run.c           the code cache, running
+ *   thunks.c        the way in and out, and to C
+ *   called.c        what translations call
  *   link.c          direct jumps
  *   check.c         translations compared with the interpreter
  *   count.c         why translations called C
@@ -180,6 +182,34 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear);
 /* Emits the thunks FAR and AGAIN. */
 void lower_far_thunk(struct translator *t, struct emitter *e);
 void lower_again_thunk(struct translator *t, struct emitter *e);
+
+/* ---------------------------------------------------------------- thunks.c */
+
+/* Emits them at the beginning of the code cache. */
+void thunks_make(struct translator *t);
+/* Emits the addition of register COUNT to the instructions retired of the processor that P points
+ * to. */
+void thunks_add_count(struct emitter *e, enum host_register p, enum host_register count);
+
+/* ---------------------------------------------------------------- called.c */
+
+/* Where to go on, or NULL to leave (p->rip is set); and what T0, or for some thunks the level of
+ * vector state that is loaded, is to be then. */
+struct onward {
+    const uint8_t *code;
+    uint64_t result;
+};
+/* Called at site SITE, T0 being what the translation left there. */
+typedef struct onward called_fn(struct processor *p, uint64_t site, uint64_t t0);
+/* A TLB miss at T0: fills the TLB and finds the host address where the access is as plain as the
+ * inline check supposes; leaves all others to the handler. */
+called_fn called_slow_access;
+/* The site's instruction is its handler's. */
+called_fn called_handler;
+/* The vector registers are needed, or those of x87: are they to be had? */
+called_fn called_vectors, called_x87;
+/* A jump that is not direct yet. */
+called_fn called_link;
 
 /* ---------------------------------------------------------------- link.c */
 

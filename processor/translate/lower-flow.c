@@ -263,13 +263,7 @@ void lower_again_thunk(struct translator *t, struct emitter *e)
     uint8_t *asked = jump_if_asked(e, T0, ABOVE);
     emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_COUNT));
     emit_alu_constant(e, ALU_ADD, T1, BUDGET);
-    emit_op(e, &(struct host_op){.wide = true, /* add [T0 + icount], T1 */
-                                 .opcode = 0x01,
-                                 .has_modrm = true,
-                                 .reg = T1,
-                                 .memory = true,
-                                 .rm = T0,
-                                 .disp = offsetof(struct processor, icount)});
+    thunks_add_count(e, T0, T1);
     emit_op(e, &(struct host_op){.wide = true, /* mov qword [count], -BUDGET */
                                  .opcode = 0xc7,
                                  .has_modrm = true,
