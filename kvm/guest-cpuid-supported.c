@@ -20,49 +20,81 @@ struct supported_bit {
     }
 
 static const struct supported_bit supported_bits[] = {
-    ON(1, 0, ECX, 0, SSE3), ON(1, 0, ECX, 1, PCLMULQDQ), ON(1, 0, ECX, 9, SSSE3),
-    ON(1, 0, ECX, 12, FMA), ON(1, 0, ECX, 13, CX16), ON(1, 0, ECX, 17, BASE),      /* PCID */
-    ON(1, 0, ECX, 19, SSE4_1), ON(1, 0, ECX, 20, SSE4_2), ON(1, 0, ECX, 21, BASE), /* x2APIC */
-    ON(1, 0, ECX, 22, MOVBE), ON(1, 0, ECX, 23, POPCNT), ON(1, 0, ECX, 24, BASE), /* TSC deadline */
-    ON(1, 0, ECX, 25, AES), ON(1, 0, ECX, 26, XSAVE), ON(1, 0, ECX, 28, AVX),
-    ON(1, 0, ECX, 29, F16C), ON(1, 0, ECX, 30, RDRAND), ON(1, 0, ECX, 31, BASE), /* hypervisor */
-    ON(1, 0, EDX, 0, X87), ON(1, 0, EDX, 1, BASE),                               /* VME */
-    ON(1, 0, EDX, 2, BASE),                                                      /* DE */
-    ON(1, 0, EDX, 3, BASE),                                                      /* PSE */
-    ON(1, 0, EDX, 4, BASE),                                                      /* TSC */
-    ON(1, 0, EDX, 5, BASE),                                                      /* MSR */
-    ON(1, 0, EDX, 6, BASE),                                                      /* PAE */
-    ON(1, 0, EDX, 7, BASE),                                                      /* MCE */
-    ON(1, 0, EDX, 8, BASE),                                                      /* CMPXCHG8B */
-    ON(1, 0, EDX, 9, BASE),                                                      /* APIC */
-    ON(1, 0, EDX, 11, BASE),                                                     /* SYSENTER */
-    ON(1, 0, EDX, 12, BASE),                                                     /* MTRR */
-    ON(1, 0, EDX, 13, BASE),                                                     /* PGE */
-    ON(1, 0, EDX, 14, BASE),                                                     /* MCA */
-    ON(1, 0, EDX, 15, BASE),                                                     /* CMOV */
-    ON(1, 0, EDX, 16, BASE),                                                     /* PAT */
-    ON(1, 0, EDX, 17, BASE),                                                     /* PSE-36 */
-    ON(1, 0, EDX, 19, BASE),                                                     /* CLFLUSH */
-    ON(1, 0, EDX, 23, MMX), ON(1, 0, EDX, 24, FXSR), ON(1, 0, EDX, 25, SSE),
-    ON(1, 0, EDX, 26, SSE2), ON(6, 0, EAX, 2, BASE),    /* the APIC timer never stops */
-    ON(7, 0, EBX, 0, FSGSBASE), ON(7, 0, EBX, 1, BASE), /* TSC_ADJUST */
-    ON(7, 0, EBX, 3, BMI1), ON(7, 0, EBX, 5, AVX2), ON(7, 0, EBX, 7, BASE), /* SMEP */
-    ON(7, 0, EBX, 8, BMI2), ON(7, 0, EBX, 9, BASE), /* ERMS: string moves go page by page */
-    ON(7, 0, EBX, 10, INVPCID), ON(7, 0, EBX, 18, RDSEED), ON(7, 0, EBX, 19, ADX),
-    ON(7, 0, EBX, 20, SMAP), ON(7, 0, EBX, 23, CLFLUSHOPT), ON(7, 0, EBX, 24, CLWB),
-    ON(7, 0, EBX, 29, SHA), ON(7, 0, ECX, 2, BASE), /* UMIP */
-    ON(7, 0, ECX, 8, GFNI), ON(7, 0, ECX, 9, VAES), ON(7, 0, ECX, 10, VPCLMULQDQ),
-    ON(7, 0, ECX, 16, BASE),                          /* 5-level paging */
-    ON(7, 0, ECX, 22, RDPID), ON(7, 0, EDX, 4, BASE), /* FSRM */
-    ON(7, 0, EDX, 29, BASE),                          /* ARCH_CAPABILITIES */
-    ON(0xd, 1, EAX, 0, XSAVEOPT), ON(0xd, 1, EAX, 1, XSAVEC),
+    ON(1, 0, ECX, 0, SSE3),
+    ON(1, 0, ECX, 1, PCLMULQDQ),
+    ON(1, 0, ECX, 9, SSSE3),
+    ON(1, 0, ECX, 12, FMA),
+    ON(1, 0, ECX, 13, CX16),
+    ON(1, 0, ECX, 17, BASE), /* PCID */
+    ON(1, 0, ECX, 19, SSE4_1),
+    ON(1, 0, ECX, 20, SSE4_2),
+    ON(1, 0, ECX, 21, BASE), /* x2APIC */
+    ON(1, 0, ECX, 22, MOVBE),
+    ON(1, 0, ECX, 23, POPCNT),
+    ON(1, 0, ECX, 24, BASE), /* TSC deadline */
+    ON(1, 0, ECX, 25, AES),
+    ON(1, 0, ECX, 26, XSAVE),
+    ON(1, 0, ECX, 28, AVX),
+    ON(1, 0, ECX, 29, F16C),
+    ON(1, 0, ECX, 30, RDRAND),
+    ON(1, 0, ECX, 31, BASE), /* hypervisor */
+    ON(1, 0, EDX, 0, X87),
+    ON(1, 0, EDX, 1, BASE),  /* VME */
+    ON(1, 0, EDX, 2, BASE),  /* DE */
+    ON(1, 0, EDX, 3, BASE),  /* PSE */
+    ON(1, 0, EDX, 4, BASE),  /* TSC */
+    ON(1, 0, EDX, 5, BASE),  /* MSR */
+    ON(1, 0, EDX, 6, BASE),  /* PAE */
+    ON(1, 0, EDX, 7, BASE),  /* MCE */
+    ON(1, 0, EDX, 8, BASE),  /* CMPXCHG8B */
+    ON(1, 0, EDX, 9, BASE),  /* APIC */
+    ON(1, 0, EDX, 11, BASE), /* SYSENTER */
+    ON(1, 0, EDX, 12, BASE), /* MTRR */
+    ON(1, 0, EDX, 13, BASE), /* PGE */
+    ON(1, 0, EDX, 14, BASE), /* MCA */
+    ON(1, 0, EDX, 15, BASE), /* CMOV */
+    ON(1, 0, EDX, 16, BASE), /* PAT */
+    ON(1, 0, EDX, 17, BASE), /* PSE-36 */
+    ON(1, 0, EDX, 19, BASE), /* CLFLUSH */
+    ON(1, 0, EDX, 23, MMX),
+    ON(1, 0, EDX, 24, FXSR),
+    ON(1, 0, EDX, 25, SSE),
+    ON(1, 0, EDX, 26, SSE2),
+    ON(6, 0, EAX, 2, BASE), /* the APIC timer never stops */
+    ON(7, 0, EBX, 0, FSGSBASE),
+    ON(7, 0, EBX, 1, BASE), /* TSC_ADJUST */
+    ON(7, 0, EBX, 3, BMI1),
+    ON(7, 0, EBX, 5, AVX2),
+    ON(7, 0, EBX, 7, BASE), /* SMEP */
+    ON(7, 0, EBX, 8, BMI2),
+    ON(7, 0, EBX, 9, BASE), /* ERMS: string moves go page by page */
+    ON(7, 0, EBX, 10, INVPCID),
+    ON(7, 0, EBX, 18, RDSEED),
+    ON(7, 0, EBX, 19, ADX),
+    ON(7, 0, EBX, 20, SMAP),
+    ON(7, 0, EBX, 23, CLFLUSHOPT),
+    ON(7, 0, EBX, 24, CLWB),
+    ON(7, 0, EBX, 29, SHA),
+    ON(7, 0, ECX, 2, BASE), /* UMIP */
+    ON(7, 0, ECX, 8, GFNI),
+    ON(7, 0, ECX, 9, VAES),
+    ON(7, 0, ECX, 10, VPCLMULQDQ),
+    ON(7, 0, ECX, 16, BASE), /* 5-level paging */
+    ON(7, 0, ECX, 22, RDPID),
+    ON(7, 0, EDX, 4, BASE),  /* FSRM */
+    ON(7, 0, EDX, 29, BASE), /* ARCH_CAPABILITIES */
+    ON(0xd, 1, EAX, 0, XSAVEOPT),
+    ON(0xd, 1, EAX, 1, XSAVEC),
     ON(0xd, 1, EAX, 2, XSAVEC),      /* XGETBV with ECX = 1 came with it */
     ON(0x80000001, 0, ECX, 0, BASE), /* LAHF in 64-bit mode */
-    ON(0x80000001, 0, ECX, 5, LZCNT), ON(0x80000001, 0, ECX, 8, BASE),     /* PREFETCHW */
-    ON(0x80000001, 0, EDX, 11, SYSCALL), ON(0x80000001, 0, EDX, 20, BASE), /* NX */
-    ON(0x80000001, 0, EDX, 26, BASE),                                      /* 1 GB pages */
-    ON(0x80000001, 0, EDX, 27, RDTSCP), ON(0x80000001, 0, EDX, 29, BASE),  /* long mode */
-    ON(0x80000007, 0, EDX, 8, BASE),                                       /* invariant TSC */
+    ON(0x80000001, 0, ECX, 5, LZCNT),
+    ON(0x80000001, 0, ECX, 8, BASE), /* PREFETCHW */
+    ON(0x80000001, 0, EDX, 11, SYSCALL),
+    ON(0x80000001, 0, EDX, 20, BASE), /* NX */
+    ON(0x80000001, 0, EDX, 26, BASE), /* 1 GB pages */
+    ON(0x80000001, 0, EDX, 27, RDTSCP),
+    ON(0x80000001, 0, EDX, 29, BASE), /* long mode */
+    ON(0x80000007, 0, EDX, 8, BASE),  /* invariant TSC */
     /* Mitigations that are of no use here: a guest's return or indirect branch is never the host's
      * own (docs/security.md). */
     ON(0x80000008, 0, EBX, 29, BASE), /* BTC_NO */

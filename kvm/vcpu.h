@@ -251,8 +251,8 @@ bool steal_time_supported(void);
 int steal_time_write_msr(struct vcpu *v, uint64_t value);
 int async_pf_write_msr(struct vcpu *v, uint32_t index, uint64_t value);
 int pv_eoi_write_msr(struct vcpu *v, uint64_t value);
-/* Before an entry: tells a guest that asked for it that clearing a bit in its memory will do as
- * EOI, if it will.  After the exit: ends the interrupt if it did so. */
+/* Before an entry: tells a guest that asked for it that clearing a bit in its memory will do as EOI,
+ * if it will.  After the exit: ends the interrupt if it did so. */
 void pv_eoi_offer(struct vcpu *v);
 void pv_eoi_take(struct vcpu *v);
 /* For a guest that asked for it: at KVM_RUN's entry, now and then while it runs, and at KVM_RUN's

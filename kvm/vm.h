@@ -34,7 +34,7 @@ struct system {
     const struct log_sink *log; /* may be NULL */
     uint32_t tsc_khz;           /* of the host */
     uint32_t phys_bits;
-    bool amd;             /* the host's vendor is AMD, or Hygon */
+    bool amd; /* the host's vendor is AMD, or Hygon */
     unsigned cpuid_count; /* KVM_GET_SUPPORTED_CPUID's answer */
     struct kvm_cpuid_entry2 cpuid[CPUID_ENTRIES_MAX];
     uint8_t msr_bitmap[4096]; /* lets the processor's own MSRs through without an exit */
@@ -75,7 +75,7 @@ struct vm {
     /* struct kvm_run and PIO page of vCPU i are pages 1 + 2i and 2 + 2i of this memfd; page 0 is
      * the ring of coalesced writes, which all vCPUs share; dirty rings come after them. */
     int run_fd;
-    uint32_t dirty_ring_entries;          /* of each vCPU's dirty ring; 0: there are none */
+    uint32_t dirty_ring_entries; /* of each vCPU's dirty ring; 0: there are none */
     struct kvm_coalesced_mmio_ring *ring; /* NULL until a vCPU is mapped */
     pthread_mutex_t coalesced_lock;       /* a leaf */
     struct coalesced_zone *zones;

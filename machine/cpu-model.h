@@ -14,9 +14,9 @@
 struct cpu_model;
 
 /* Parses TEXT; NULL means the best model that the engine offers whole (trapeze-v1 before
- * trapeze-v0), decided by cpu_model_resolve; on the software engine with bits that spare guests
- * useless mitigations.  Returns NULL with ERROR set, which names an unknown model or feature and
- * lists near matches. */
+ * trapeze-v0), decided by cpu_model_resolve; on the software engine with bits that spare guests useless
+ * mitigations.  Returns NULL with ERROR set, which names an unknown
+ * model or feature and lists near matches. */
 struct cpu_model *cpu_model_new(const char *text, GError **error);
 void cpu_model_free(struct cpu_model *c);
 

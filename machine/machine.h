@@ -47,12 +47,12 @@ struct machine_config {
     enum engine_choice engine;
     enum translator_choice translator;
     bool translator_optional; /* an engine that has none runs the guest all the same */
-    GPtrArray *disks;         /* of struct disk_config */
-    GPtrArray *nets;          /* of char *: "user,forward=..." */
-    char *serial;             /* stdio, none, pty, unix:PATH, file:PATH */
-    char *console;            /* a virtio console, likewise; NULL: none */
-    char *gdb;      /* where a debugger may connect: "tcp:127.0.0.1:1234", "unix:PATH"; or NULL */
-    GPtrArray *qmp; /* of char *: "unix:PATH", "fd:N" */
+    GPtrArray *disks; /* of struct disk_config */
+    GPtrArray *nets;  /* of char *: "user,forward=..." */
+    char *serial;     /* stdio, none, pty, unix:PATH, file:PATH */
+    char *console;    /* a virtio console, likewise; NULL: none */
+    char *gdb;        /* where a debugger may connect: "tcp:127.0.0.1:1234", "unix:PATH"; or NULL */
+    GPtrArray *qmp;   /* of char *: "unix:PATH", "fd:N" */
     char *name, *uuid; /* what QMP tells of the machine; NULL when not given */
     bool pit, no_reboot, no_shutdown, paused, stats, verbose, test_device;
     bool trace_translation; /* of the block that covers trace_address, a linear address */
@@ -114,7 +114,7 @@ struct machine {
 
     struct ram_slot ram[MACHINE_RAM_SLOTS];
     unsigned ram_slots;
-    uint64_t facs;               /* the guest-physical address of that ACPI table */
+    uint64_t facs; /* the guest-physical address of that ACPI table */
     struct address_space *space; /* behind space_* */
     struct list devices;
     struct pci_host *pci;

@@ -66,19 +66,19 @@ int memory_get_dirty(struct memory *m, uint32_t id, uint64_t *bitmap, bool clear
 int memory_clear_dirty(struct memory *m, uint32_t id, uint64_t first, uint64_t count,
                        const uint64_t *bitmap);
 
-/* Clears one page of slot ID without waiting for the processors: the caller calls
- * memory_synchronize after the last.  What does not exist is ignored. */
+/* Clears one page of slot ID without waiting for the processors: the caller calls memory_synchronize
+ * after the last.  What does not exist is ignored. */
 void memory_clear_dirty_page(struct memory *m, uint32_t id, uint64_t page);
 
-/* Makes the host's memory behind the page at GPA present for reading.  0, -ENOENT (no slot),
- * -EFAULT (the host has none there). */
+/* Makes the host's memory behind the page at GPA present for reading.  0, -ENOENT (no slot), -EFAULT
+ * (the host has none there). */
 int memory_populate(struct memory *m, uint64_t gpa);
 
 /* The program is about to change what stands at its own addresses [hva, hva + size): unmap it,
  * protect it, map something else there.  When memory_host_begin returns no processor uses a slot's
  * page in that range, nor will before memory_host_end; then pages are asked for anew, and are what
- * they have become.  False: no slot is there, and memory_host_end must not follow.  Not to be
- * called by a thread inside vmx_enter. */
+ * they have become.  False: no slot is there, and memory_host_end must not follow.  Not to be called
+ * by a thread inside vmx_enter. */
 bool memory_host_begin(struct memory *m, const void *hva, size_t size);
 void memory_host_end(struct memory *m);
 

@@ -301,10 +301,10 @@ struct processor {
     uint32_t slow;         /* SLOW_* */
     uint64_t flat_base[8]; /* segment bases as address arithmetic adds them: in 64-bit mode 0 but
                               for FS and GS */
-    bool
-        open_segment[8]; /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that
-                            may  be written, so that only an access across 4 GiB can fail a check */
-    uint64_t icount;     /* instructions retired, blockwise */
+    /* FS and GS outside 64-bit mode: data segments of 4 GiB, upwards, that may be written, so that
+     * only an access across 4 GiB can fail a check. */
+    bool open_segment[8];
+    uint64_t icount; /* instructions retired, blockwise */
 
     /* ---- architectural ---- */
     struct segment segment[SEG_COUNT];

@@ -73,12 +73,12 @@ enum exit_reason {
     EXIT_REASON_XRSTORS = 64,
 
     /* Our own, outside the SDM's numbers; they bypass level 1. */
-    EXIT_REASON_PIO = 0x100,        /* port access with data: vmcs.access */
-    EXIT_REASON_MMIO = 0x101,       /* access to an address without (writable) slot: vmcs.access */
-    EXIT_REASON_KICK = 0x102,       /* processor_kick was called */
-    EXIT_REASON_COMPLETED = 0x103,  /* vmx_complete: the pending instruction has retired */
-    EXIT_REASON_FETCH = 0x104,      /* instruction fetch from an address without slot (GPA in
-                                       guest_physical_address): KVM_EXIT_INTERNAL_ERROR */
+    EXIT_REASON_PIO = 0x100,       /* port access with data: vmcs.access */
+    EXIT_REASON_MMIO = 0x101,      /* access to an address without (writable) slot: vmcs.access */
+    EXIT_REASON_KICK = 0x102,      /* processor_kick was called */
+    EXIT_REASON_COMPLETED = 0x103, /* vmx_complete: the pending instruction has retired */
+    EXIT_REASON_FETCH = 0x104,     /* instruction fetch from an address without slot (GPA in
+                                      guest_physical_address): KVM_EXIT_INTERNAL_ERROR */
     EXIT_REASON_HOST_FAULT = 0x105, /* a slot's address for which the host has no memory (GPA in
                                        guest_physical_address); the instruction can be retried */
     EXIT_REASON_COUNT = 0x106,

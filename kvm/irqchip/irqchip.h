@@ -73,9 +73,9 @@ int irqchip_set_line(struct irqchip *chip, enum irq_source source, uint32_t gsi,
  * -EINVAL for unknown flags or a wrong address. */
 int irqchip_signal_msi(struct irqchip *chip, const struct kvm_msi *msi);
 
-/* KVM_HC_SEND_IPI: the interrupt that ICR's low half describes, to every LAPIC whose id is FIRST +
- * n where bit n of BITS (two words of WIDTH bits) is set.  Returns how many took it, or -EINVAL for
- * a destination or shorthand in ICR. */
+/* KVM_HC_SEND_IPI: the interrupt that ICR's low half describes, to every LAPIC whose id is FIRST + n
+ * where bit n of BITS (two words of WIDTH bits) is set.  Returns how many took it, or -EINVAL for a
+ * destination or shorthand in ICR. */
 int irqchip_send_ipis(struct irqchip *chip, const uint64_t bits[2], unsigned width, uint64_t first,
                       uint64_t icr);
 

@@ -63,8 +63,8 @@ struct elf {
 /* True when the file starts as an ELF file does. */
 bool elf_is(const struct image *i);
 bool elf_parse(const struct image *i, struct elf *e, GError **error);
-/* Loads the PT_LOAD segments at their physical addresses, outside AREA; *end is the first byte
- * above them. */
+/* Loads the PT_LOAD segments at their physical addresses, outside AREA; *end is the first byte above
+ * them. */
 bool elf_load(struct machine *m, const struct image *i, const struct elf *e,
               const struct boot_area *area, uint64_t *end, GError **error);
 

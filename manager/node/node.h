@@ -11,10 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NODE_VCPUS_MAX 255 /* of one guest */
-#define NODE_HYPERVISOR_VERSION                                                                    \
-    7002000 /* major * 1000000 + minor * 1000 + micro: gates features                              \
-             */
+#define NODE_VCPUS_MAX          255     /* of one guest */
+#define NODE_HYPERVISOR_VERSION 7002000 /* major * 1000000 + minor * 1000 + micro: gates features  \
+                                         */
 #define NODE_LIBRARY_VERSION 9000000
 
 struct node;

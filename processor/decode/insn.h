@@ -103,15 +103,14 @@ enum insn_class {
 #define OP_LIST(X)                                                                                 \
     /* processor/exec */                                                                           \
     X(ADD)                                                                                         \
-    X(OR)                                                                                          \
-    X(ADC) X(SBB) X(AND) X(SUB) X(XOR) X(CMP) X(TEST) X(NOT) X(NEG) X(INC) X(DEC) X(MUL) X(IMUL1)  \
-        X(IMUL2) X(IMUL3) X(DIV) X(IDIV) X(ROL) X(ROR) X(RCL) X(RCR) X(SHL) X(SHR) X(SAR) X(SHLD)  \
-            X(SHRD) X(MOV) X(MOVZX) X(MOVSX) X(MOVSXD) X(MOVBE) X(BSWAP) X(LEA) X(XCHG) X(XADD)    \
-                X(CMPXCHG) X(CMPXCHG8B) /* CMPXCHG16B with opsize 8 */ X(MOVNTI) X(PUSH) X(POP)    \
-                    X(PUSHA) X(POPA) X(PUSHF) X(ENTER) X(LEAVE) X(CALL) /* relative */ X(CALL_IND) \
-                        X(JMP) X(JMP_IND) X(JCC) X(RET) X(LOOP) X(LOOPE) X(LOOPNE) X(JCXZ)         \
-                            X(SETCC) X(CMOVCC) X(BT) X(BTS) X(BTR) X(BTC) X(BSF) X(BSR) X(TZCNT)   \
-                                X(LZCNT) X(POPCNT) X(CRC32)                                        \
+    X(OR) X(ADC) X(SBB) X(AND) X(SUB) X(XOR) X(CMP) X(TEST) X(NOT) X(NEG) X(INC) X(DEC) X(MUL)     \
+        X(IMUL1) X(IMUL2) X(IMUL3) X(DIV) X(IDIV) X(ROL) X(ROR) X(RCL) X(RCR) X(SHL) X(SHR) X(SAR) \
+            X(SHLD) X(SHRD) X(MOV) X(MOVZX) X(MOVSX) X(MOVSXD) X(MOVBE) X(BSWAP) X(LEA) X(XCHG)    \
+                X(XADD) X(CMPXCHG) X(CMPXCHG8B) /* CMPXCHG16B with opsize 8 */ X(MOVNTI) X(PUSH)   \
+                    X(POP) X(PUSHA) X(POPA) X(PUSHF) X(ENTER) X(LEAVE)                             \
+                        X(CALL) /* relative */ X(CALL_IND) X(JMP) X(JMP_IND) X(JCC) X(RET) X(LOOP) \
+                            X(LOOPE) X(LOOPNE) X(JCXZ) X(SETCC) X(CMOVCC) X(BT) X(BTS) X(BTR)      \
+                                X(BTC) X(BSF) X(BSR) X(TZCNT) X(LZCNT) X(POPCNT) X(CRC32)          \
                                     X(CBW) /* CBW, CWDE, CDQE */ X(CWD) /* CWD, CDQ, CQO */        \
         X(LAHF) X(SAHF) X(CLC) X(STC) X(CMC) X(CLD) X(STD) X(AAA) X(AAS) X(AAM) X(AAD) X(DAA)      \
             X(DAS) X(SALC) X(XLAT) X(MOVS) X(CMPS) X(STOS) X(LODS) X(SCAS) X(INS) X(OUTS) X(IN)    \
@@ -195,12 +194,11 @@ struct operand {
 #define TRAIT_LOCKABLE   BIT(2) /* LOCK is allowed when the destination is memory */
 #define TRAIT_STACK      BIT(3) /* accesses the stack implicitly */
 #define TRAIT_PRIVILEGED BIT(4) /* #GP unless CPL is 0 */
-#define TRAIT_SENSITIVE                                                                            \
-    BIT(5)                     /* may cause a VM exit by itself, or reads or writes system state   \
-                                */
-#define TRAIT_NO64      BIT(6) /* #UD in 64-bit mode */
-#define TRAIT_ONLY64    BIT(7) /* #UD outside 64-bit mode */
-#define TRAIT_DEFAULT64 BIT(8) /* operand size defaults to 64 in 64-bit mode (PUSH, POP) */
+#define TRAIT_SENSITIVE  BIT(5) /* may cause a VM exit by itself, or reads or writes system state  \
+                                 */
+#define TRAIT_NO64      BIT(6)  /* #UD in 64-bit mode */
+#define TRAIT_ONLY64    BIT(7)  /* #UD outside 64-bit mode */
+#define TRAIT_DEFAULT64 BIT(8)  /* operand size defaults to 64 in 64-bit mode (PUSH, POP) */
 #define TRAIT_FORCE64                                                                              \
     BIT(9) /* operand size is 64 in 64-bit mode whatever the prefixes (near branches) */
 #define TRAIT_STRING BIT(10) /* REP/REPE/REPNE repeat it */
@@ -219,10 +217,9 @@ struct operand {
 /* The CPUID feature that an instruction belongs to. */
 #define FEATURE_LIST(X)                                                                            \
     X(BASE)                                                                                        \
-    X(X87)                                                                                         \
-    X(MMX) X(SSE) X(SSE2) X(SSE3) X(SSSE3) X(SSE4_1) X(SSE4_2) X(AVX) X(AVX2) X(FMA) X(F16C)       \
-        X(AES) X(PCLMULQDQ) X(VAES) X(VPCLMULQDQ) X(SHA) X(GFNI) X(BMI1) X(BMI2) X(ADX) X(MOVBE)   \
-            X(POPCNT) X(LZCNT) X(RDRAND) X(RDSEED) X(FXSR) X(XSAVE) X(XSAVEOPT) X(XSAVEC)          \
+    X(X87) X(MMX) X(SSE) X(SSE2) X(SSE3) X(SSSE3) X(SSE4_1) X(SSE4_2) X(AVX) X(AVX2) X(FMA)        \
+        X(F16C) X(AES) X(PCLMULQDQ) X(VAES) X(VPCLMULQDQ) X(SHA) X(GFNI) X(BMI1) X(BMI2) X(ADX)    \
+            X(MOVBE) X(POPCNT) X(LZCNT) X(RDRAND) X(RDSEED) X(FXSR) X(XSAVE) X(XSAVEOPT) X(XSAVEC) \
                 X(XSAVES) X(FSGSBASE) X(RDPID) X(RDTSCP) X(INVPCID) X(SMAP) X(CLFLUSHOPT) X(CLWB)  \
                     X(CX16) X(SYSCALL) X(MONITOR) X(VMX) X(SVM)
 enum feature {
@@ -237,9 +234,8 @@ enum feature {
 #define IMPLICIT_MXCSR  BIT(17)
 #define IMPLICIT_XMM0   BIT(18)
 #define IMPLICIT_SYSTEM BIT(19)
-#define IMPLICIT_MEMORY                                                                            \
-    BIT(20) /* memory besides the operands: stack, string, descriptor tables                       \
-             */
+#define IMPLICIT_MEMORY BIT(20) /* memory besides the operands: stack, string, descriptor tables   \
+                                 */
 
 /* The attributes of one row of the opcode tables; const, shared by all instructions of that row. */
 struct insn_attr {

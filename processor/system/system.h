@@ -389,14 +389,14 @@ void debug_commit(struct processor *p);
     X(mov_to_seg)                                                                                  \
     X(push_seg)                                                                                    \
     X(pop_seg)                                                                                     \
-    X(load_far)                                                                                    \
-    X(call_far) X(jmp_far) X(ret_far) X(iret) X(iret64) X(int_n) X(int1) X(int3) X(into) X(bound)  \
-        X(syscall) X(sysret) X(sysenter) X(sysexit) X(swapgs) X(rdfsbase) X(rdgsbase) X(wrfsbase)  \
-            X(wrgsbase) X(lgdt) X(sgdt) X(lidt) X(sidt) X(lldt) X(sldt) X(ltr) X(str) X(lmsw)      \
-                X(smsw) X(clts) X(mov_from_cr) X(mov_to_cr) X(mov_from_dr) X(mov_to_dr) X(lar)     \
-                    X(lsl) X(verr) X(verw) X(arpl) X(cli) X(sti) X(clac) X(stac) X(popf) X(hlt)    \
-                        X(cpuid) X(rdmsr) X(wrmsr) X(rdtsc) X(rdtscp) X(rdpmc) X(rdpid) X(invd)    \
-                            X(wbinvd) X(invlpg) X(invpcid) X(monitor) X(mwait) X(vmcall)
+    X(load_far) X(call_far) X(jmp_far) X(ret_far) X(iret) X(iret64) X(int_n) X(int1) X(int3)       \
+        X(into) X(bound) X(syscall) X(sysret) X(sysenter) X(sysexit) X(swapgs) X(rdfsbase)         \
+            X(rdgsbase) X(wrfsbase) X(wrgsbase) X(lgdt) X(sgdt) X(lidt) X(sidt) X(lldt) X(sldt)    \
+                X(ltr) X(str) X(lmsw) X(smsw) X(clts) X(mov_from_cr) X(mov_to_cr) X(mov_from_dr)   \
+                    X(mov_to_dr) X(lar) X(lsl) X(verr) X(verw) X(arpl) X(cli) X(sti) X(clac)       \
+                        X(stac) X(popf) X(hlt) X(cpuid) X(rdmsr) X(wrmsr) X(rdtsc) X(rdtscp)       \
+                            X(rdpmc) X(rdpid) X(invd) X(wbinvd) X(invlpg) X(invpcid) X(monitor)    \
+                                X(mwait) X(vmcall)
 #define X(name) exec_fn system_##name;
 SYSTEM_HANDLERS(X)
 #undef X

@@ -53,8 +53,8 @@ static struct guest *guest_new(const uint8_t *code, const uint8_t *end)
     g_assert_cmpint(memory_set_slot(g->memory, &slot), ==, 0);
     g->p = processor_new(g->memory);
     g_assert_nonnull(g->p);
-    const struct processor_translator translator = {
-        .on = g_getenv("TRAPEZE_TEST_TRANSLATOR") != NULL, .threshold = 1};
+    const struct processor_translator translator = {.on = g_getenv("TRAPEZE_TEST_TRANSLATOR") != NULL,
+                                                    .threshold = 1};
     g_assert_cmpint(processor_set_translator(g->p, &translator), ==, 0);
     g_assert_cmpint(end - code, <=, DATA - CODE);
     memcpy(g->ram + CODE, code, (size_t)(end - code));

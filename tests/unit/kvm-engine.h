@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The same KVM tests on Linux's /dev/kvm and on kvm/, interpreting and translating.  A small VM of
- * RAM at 0, guests assembled inside the test, and calls that return what ioctl would: >= 0 or
- * -errno.
+ * The same KVM tests on Linux's /dev/kvm and on kvm/, interpreting and translating.  A small VM of RAM at 0, guests
+ * assembled inside the test, and calls that return what ioctl would: >= 0 or -errno.
  */
 #ifndef TRAPEZE_TESTS_KVM_ENGINE_H
 #define TRAPEZE_TESTS_KVM_ENGINE_H
@@ -21,7 +20,7 @@ struct kvm_engine {
     struct kvm_file *(*open)(void); /* NULL: not there */
     long (*ioctl)(struct kvm_file *f, unsigned long request, unsigned long argument,
                   struct kvm_file **created);
-    void *(*mmap)(struct kvm_file *f, size_t length, uint64_t offset);        /* NULL and errno */
+    void *(*mmap)(struct kvm_file *f, size_t length, uint64_t offset); /* NULL and errno */
     long (*read)(struct kvm_file *f, void *to, size_t size, uint64_t offset); /* pread */
     void (*close)(struct kvm_file *f);
     /* Makes KVM_RUN of VCPU in THREAD return -EINTR soon. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The interpreter, and the translator, against the host's processor: random unprivileged
- * instructions run natively in this process and in a guest on the same registers, memory and
- * addresses, and everything they leave is compared: registers, defined flags, x87 and vector state,
- * memory, RIP, and the kind of fault.
+ * The interpreter, and the translator, against the host's processor: random unprivileged instructions run natively in
+ * this process and in a guest on the same registers, memory and addresses, and everything they
+ * leave is compared: registers, defined flags, x87 and vector state, memory, RIP, and the kind of
+ * fault.
  *
  * --count N instructions (default 1,000,000), --seconds N to stop after (default 60), --seed N
  * (default by the clock; printed), --only X: one mnemonic, "general" or "vector".
