@@ -67,9 +67,7 @@ enum {
  * negative. */
 #define BUDGET       2048
 #define FRAME(field) ((int32_t)(8 * (field)))
-/* So that the recent entries that are used most, six to read and two to write, are within 128
- * bytes.
- */
+/* Within 128 bytes of it are the recent entries that are used most: six to read, two to write. */
 #define TLB_ANCHOR (offsetof(struct tlb, recent_read) + 64)
 static inline int32_t tlb_at(size_t offset)
 {
@@ -356,9 +354,9 @@ static inline bool lower_is_fixed(const struct lowering *l)
 {
     return code_block_is_fixed(l->b);
 }
-/* Fixed code, which need not be fast but short, for it runs too seldom to stay in the host's
- * caches: its indirect branches go by way of a thunk.  It looks for requests there and at jumps
- * backward to other pages, where all other code does so at the entries of blocks. */
+/* Fixed code looks for requests at indirect branches and at jumps backward to other pages, where all
+ * other code does so at the entries of blocks: there are five times as many, and a kernel's code has
+ * to be short. */
 static inline bool lower_is_terse(const struct lowering *l)
 {
     return code_block_is_fixed(l->b) && !l->t->count;

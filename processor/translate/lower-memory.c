@@ -190,7 +190,7 @@ bool lower_linear(struct lowering *l)
 
 /* ---------------------------------------------------------------- the check */
 
-/* The first of those to write are the last of their array, so that they, too, are near the limits.
+/* The first of those to write are the last of their array, so that they, too, are near the anchor.
  */
 int16_t lower_recent(const struct lowering *l, bool write)
 {
@@ -253,6 +253,7 @@ static int32_t span_at(bool write)
 
 /* Behind a stub's call of its thunk stand the jump back and, for a single access, its site. */
 enum { STUB_SITE = 5, STUB_END = 5 };
+
 /* Stores VALUE in the range that RAX points to. */
 static void store_bound(struct emitter *e, int32_t field, uint32_t value)
 {
