@@ -354,9 +354,9 @@ static inline bool lower_is_fixed(const struct lowering *l)
 {
     return code_block_is_fixed(l->b);
 }
-/* Fixed code looks for requests at indirect branches and at jumps backward to other pages, where all
- * other code does so at the entries of blocks: there are five times as many, and a kernel's code has
- * to be short. */
+/* Fixed code looks for requests at indirect branches and at jumps backward to other pages, where
+ * all other code does so at the entries of blocks: there are five times as many, and a kernel's
+ * code has to be short. */
 static inline bool lower_is_terse(const struct lowering *l)
 {
     return code_block_is_fixed(l->b) && !l->t->count;
