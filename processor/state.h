@@ -241,15 +241,22 @@ struct tlb_range {
 };
 #define TLB_WIDE        128
 #define TLB_RANGE_EMPTY (0x5ac3ull << 48)
-/* Of the 2 MiB that an address chooses its span by, the part around it that is memory to read or to
- * write.  Only large pages have some: a kernel's direct map, its data, programs' large pages. */
+/* Of the 2 MiB that an address chooses its span by, as much around it as is mapped alike: to reach
+ * memory to read or to write.  It may go beyond where large pages do: a kernel's direct map. */
 #define TLB_SPANS 64
+/* Parts of the address space: a kernel's image is in the top 2 GiB. */
+enum { TLB_DIRECT, TLB_IMAGE, TLB_PARTS };
+static inline unsigned tlb_part(uint64_t linear)
+{
+    return linear >> 31 == UINT64_MAX >> 31 ? TLB_IMAGE : TLB_DIRECT;
+}
 struct tlb {
     /* Copies of entries and spans, each for one manner of making addresses: translated code looks
      * here first.  Invalidations take them along.  What is near the beginning of those for reading
      * it reaches with distances of 8 bits. */
     struct tlb_range recent_write[TLB_RECENT], recent_read[TLB_RECENT];
     struct tlb_range span[2][TLB_SPANS]; /* [1] to write */
+    struct tlb_range widest[2][TLB_PARTS]; /* of those of global pages */
     uint64_t span_local[2];              /* those that are not global: a bit for each */
     /* Behind the entries that an address chooses from stand those that gave way to others lately.
      */

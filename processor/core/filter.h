@@ -9,7 +9,14 @@
 
 #include "internal.h"
 
-enum { REGION_BITS = 21 };
+enum { REGION_BITS = 21, GIGANTIC_BITS = 30 };
+/* Which filter of a set, and which number there, stands for a page of 1 << BITS bytes at LINEAR.
+ * PAE's 2 MiB apart, all large pages count as gigantic. */
+static const uint8_t large_bits[2] = {REGION_BITS, GIGANTIC_BITS};
+static inline unsigned large_filter(unsigned bits)
+{
+    return bits != REGION_BITS;
+}
 
 /* The bit of LINEAR's page of 1 << BITS bytes.  Kernels fill their half with the direct map; what
  * programs map, and unmap far more often, must not be mistaken for it. */

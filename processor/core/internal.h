@@ -17,6 +17,7 @@ struct slot {
     _Atomic uint64_t *dirty; /* NULL without MEMORY_LOG_DIRTY */
     /* Pages that the host is known to have memory for, to read [0] and to write [1]. */
     _Atomic uint64_t *present[2];
+    _Atomic unsigned surveys; /* of the slot as a whole, so far */
 };
 
 /* Immutable once published, but for the contents of the dirty bitmaps. */
@@ -323,6 +324,7 @@ struct translation {
     uint64_t gpa;
     bool global;
     unsigned bits;           /* of an address inside the page */
+    const uint64_t *leaf;    /* the entry, if it is one of 512 of 8 bytes; or NULL */
     bool read, write, fetch; /* what the asker may do; write also needs the dirty bit to be set */
 };
 
@@ -331,6 +333,12 @@ struct translation {
 #define WALK_FAULT 0x80000000u
 uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, struct access_as as,
                   struct translation *t);
+/* How many entries before and after T's, MOST of each at most, map the pages (or for large ones as
+ * many small ones) before and after its page to what is before and after that in physical memory, so that who may read (WRITE: or write)
+ * that page may do so there as well.  All of them have been accessed (and written), so a processor
+ * may have them in its TLB. */
+void mmu_neighbours(struct processor *p, const struct translation *t, bool write, unsigned most,
+                    unsigned *before, unsigned *after);
 
 /* ---------------------------------------------------------------- tlb.c */
 

@@ -229,6 +229,7 @@ static bool walk_once(struct walk *w, struct translation *t, uint32_t *fault)
             return false;
         t->gpa = leaf_gpa(w, &shape, level, e.value);
         t->bits = level_shift(&shape, level);
+        t->leaf = NULL;
         t->global = e.value & PTE_G && p->cr4 & CR4_PGE;
         t->read = may(w, FOR_READ);
         t->fetch = may(w, FOR_FETCH);
@@ -273,6 +274,7 @@ static bool walk_quick(struct walk *w, struct translation *t)
             .gpa = (e & mask & ~inside) | (w->linear & inside),
             .global = e & PTE_G && p->cr4 & CR4_PGE,
             .bits = shift,
+            .leaf = (const uint64_t *)hva,
             .read = may(w, FOR_READ),
             .write = may(w, FOR_WRITE) && e & PTE_D,
             .fetch = may(w, FOR_FETCH),
@@ -296,6 +298,81 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
     while (!walk_once(&w, t, &fault))
         ;
     return fault;
+}
+
+enum { ENTRIES = 512 };
+
+/* What entries of neighbours are compared by. */
+struct alike {
+    struct processor *p;
+    uint64_t ignored; /* bits of an entry */
+    bool write;       /* all must be dirty */
+};
+
+static struct alike alike_for(struct processor *p, bool write)
+{
+    const uint64_t available = 7ull << 9 | 0x7full << 52;
+    return (struct alike){
+        .p = p,
+        .ignored = available | PTE_D | (p->msr.efer & EFER_NXE ? PTE_NX : 0) | (write ? 0 : PTE_RW),
+        .write = write,
+    };
+}
+
+static bool is_alike(const struct alike *a, uint64_t e, uint64_t expected)
+{
+    return (e & ~a->ignored) == expected && (!a->write || e & PTE_D);
+}
+
+/* Whether the page table that E, of a page directory, leads to maps what a large page would whose
+ * entry is EXPECTED. */
+static bool table_is_alike(const struct alike *a, uint64_t e, uint64_t expected)
+{
+    uint64_t gpa = e & physical_mask(a->p), needed = PTE_P | PTE_A | (expected & PTE_US);
+    const uint64_t reserved =
+        ((BIT(52) - 1) & ~(BIT(a->p->phys_bits) - 1)) | (a->p->msr.efer & EFER_NXE ? 0 : PTE_NX);
+    needed |= a->write ? PTE_RW : 0;
+    if ((e & needed) != needed || e & (PTE_PS | reserved))
+        return false;
+    const struct slot *slot = processor_slot_at(a->p, gpa);
+    if (!slot || !slot_is_present(slot, gpa, false))
+        return false;
+    const uint64_t *table = (const uint64_t *)(slot->info.hva + (gpa - slot->info.gpa));
+    for (unsigned n = 0; n < ENTRIES; n++) {
+        if (!is_alike(a, __atomic_load_n(&table[n], __ATOMIC_RELAXED),
+                      (expected & ~PTE_PS) + n * PAGE_BYTES))
+            return false;
+    }
+    return true;
+}
+
+/* How many entries from LEAF on, STEP apart, MOST at most, go on as EXPECTED does by DISTANCE. */
+static unsigned count_alike(const struct alike *a, const uint64_t *leaf, ptrdiff_t step,
+                            unsigned most, uint64_t expected, uint64_t distance, bool directory)
+{
+    for (unsigned n = 0; n < most; n++) {
+        leaf += step;
+        expected += distance;
+        uint64_t e = __atomic_load_n(leaf, __ATOMIC_RELAXED);
+        if (!is_alike(a, e, expected) && !(directory && table_is_alike(a, e, expected)))
+            return n;
+    }
+    return most;
+}
+
+void mmu_neighbours(struct processor *p, const struct translation *t, bool write, unsigned most,
+                    unsigned *before, unsigned *after)
+{
+    enum { DIRECTORY_BITS = 21 };
+    *before = *after = 0;
+    if (!t->leaf)
+        return;
+    struct alike a = alike_for(p, write);
+    unsigned index = (uintptr_t)t->leaf / sizeof(*t->leaf) % ENTRIES, left = ENTRIES - 1 - index;
+    uint64_t e = __atomic_load_n(t->leaf, __ATOMIC_RELAXED) & ~a.ignored, size = BIT(t->bits);
+    bool directory = t->bits == DIRECTORY_BITS;
+    *before = count_alike(&a, t->leaf, -1, index < most ? index : most, e, -size, directory);
+    *after = count_alike(&a, t->leaf, 1, left < most ? left : most, e, size, directory);
 }
 
 bool mmu_load_pdptes(struct processor *p, uint64_t cr3)

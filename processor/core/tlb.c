@@ -2,6 +2,7 @@
 /* The tagged TLB: contexts by PCID and privilege, what fills them and what empties them. */
 #include "filter.h"
 #include "internal.h"
+#include "span.h"
 
 #include "processor/translate/translate.h"
 
@@ -14,42 +15,7 @@ static uint64_t dead_tag(unsigned index)
     return index < TLB_ENTRIES ? (uint64_t)(index ^ 1) << PAGE_BITS : TLB_RANGE_EMPTY;
 }
 
-/* ---------------------------------------------------------------- ranges */
-
-static void range_clear(struct tlb *t, struct tlb_range *r)
-{
-    *r = (struct tlb_range){.start = TLB_RANGE_EMPTY, .host = (uintptr_t)t->sink};
-}
-
-static uint64_t range_size(const struct tlb_range *r)
-{
-    return r->limit + 8;
-}
-
-static void ranges_clear(struct tlb *t, struct tlb_range *range, unsigned count)
-{
-    for (unsigned n = 0; n < count; n++)
-        range_clear(t, &range[n]);
-}
-
-/* Those that the page at LINEAR is in. */
-static void ranges_drop(struct tlb *t, struct tlb_range *range, unsigned count, uint64_t linear)
-{
-    for (unsigned n = 0; n < count; n++) {
-        if ((linear & ~PAGE_OFFSET_MASK) - range[n].start < range_size(&range[n]))
-            range_clear(t, &range[n]);
-    }
-}
-
-/* Those that lead to the host's PAGE; NULL: all. */
-static void ranges_drop_host(struct tlb *t, struct tlb_range *range, unsigned count,
-                             const uint8_t *page)
-{
-    for (unsigned n = 0; n < count; n++) {
-        if (!page || (uintptr_t)page - range[n].host < range_size(&range[n]))
-            range_clear(t, &range[n]);
-    }
-}
+/* ---------------------------------------------------------------- recent ones */
 
 /* Recent ones outlive their entries when those are replaced, but whatever invalidates must take
  * them along: the whole context's, those of a linear page, or those that lead to a host page. */
@@ -76,118 +42,6 @@ static void recent_drop_writes(struct tlb *t, const uint8_t *page)
 {
     if (t->recent_used)
         ranges_drop_host(t, t->recent_write, TLB_RECENT, page);
-}
-
-/* ---------------------------------------------------------------- spans */
-
-static unsigned span_index(uint64_t linear)
-{
-    return linear >> REGION_BITS & (TLB_SPANS - 1);
-}
-
-static void spans_empty(struct tlb *t)
-{
-    ranges_clear(t, t->span[0], TLB_SPANS);
-    ranges_clear(t, t->span[1], TLB_SPANS);
-    t->span_local[0] = t->span_local[1] = 0;
-}
-
-static void spans_drop_local(struct tlb *t)
-{
-    for (unsigned write = 0; write < 2; write++) {
-        for (uint64_t left = t->span_local[write]; left; left &= left - 1)
-            range_clear(t, &t->span[write][__builtin_ctzll(left)]);
-        t->span_local[write] = 0;
-    }
-}
-
-/* What spans are made of: pages of SLOT, by their distance from its beginning. */
-struct run {
-    struct memory *memory;
-    struct slot *slot;
-    bool write;
-};
-
-static bool run_has(const struct run *r, uint64_t at)
-{
-    return slot_is_present(r->slot, r->slot->info.gpa + at, r->write) &&
-           !(r->write && code_page_holds_code(r->memory, r->slot->info.hva + at));
-}
-
-/* The same for as many pages as share a word of the slot's bitmaps, AT being the first one. */
-#define RUN_BYTES (64 * PAGE_BYTES)
-static bool run_has_all(const struct run *r, uint64_t at)
-{
-    uint64_t present =
-        atomic_load_explicit(&r->slot->present[r->write][at / RUN_BYTES], memory_order_relaxed);
-    return present == UINT64_MAX &&
-           !(r->write && code_may_be_in(r->memory, r->slot->info.hva + at, RUN_BYTES));
-}
-
-enum { RUN_STEPS = 64 }; /* pages that are looked at one by one, each way */
-
-static uint64_t run_end(const struct run *r, uint64_t at, uint64_t limit)
-{
-    for (unsigned steps = 0; at < limit && steps < RUN_STEPS;) {
-        if (at % RUN_BYTES == 0 && limit - at >= RUN_BYTES && run_has_all(r, at)) {
-            at += RUN_BYTES;
-        } else if (run_has(r, at)) {
-            at += PAGE_BYTES;
-            steps++;
-        } else {
-            break;
-        }
-    }
-    return at;
-}
-
-static uint64_t run_begin(const struct run *r, uint64_t at, uint64_t limit)
-{
-    for (unsigned steps = 0; at > limit && steps < RUN_STEPS;) {
-        if (at % RUN_BYTES == 0 && at - limit >= RUN_BYTES && run_has_all(r, at - RUN_BYTES)) {
-            at -= RUN_BYTES;
-        } else if (run_has(r, at - PAGE_BYTES)) {
-            at -= PAGE_BYTES;
-            steps++;
-        } else {
-            break;
-        }
-    }
-    return at;
-}
-
-/* LINEAR is in a large page, which T and SLOT say may be read or written: the span around it.  It
- * ends at pages that are not there yet or hold code. */
-static void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear,
-                        const struct translation *t, struct slot *slot, bool write)
-{
-    struct run run = {p->memory, slot, write};
-    uint64_t page = linear & ~PAGE_OFFSET_MASK, inside = page & (BIT(REGION_BITS) - 1);
-    uint64_t at = (t->gpa & ~PAGE_OFFSET_MASK) - slot->info.gpa;
-    unsigned index = span_index(linear);
-    struct tlb_range *span = &tlb->span[write][index];
-    if (page - span->start < range_size(span) &&
-        span->host + (page - span->start) == (uintptr_t)slot->info.hva + at)
-        return;
-    uint64_t below = inside < at ? inside : at;
-    uint64_t above = BIT(REGION_BITS) - inside, left = slot->info.size - at;
-    uint64_t low = run_begin(&run, at, at - below);
-    uint64_t high = run_end(&run, at + PAGE_BYTES, at + (above < left ? above : left));
-    uint64_t size = high - low;
-    *span = (struct tlb_range){
-        .start = page - (at - low),
-        .limit = size - 8,
-        .wide = size - TLB_WIDE,
-        .host = (uintptr_t)slot->info.hva + low,
-    };
-    tlb->span_local[write] &= ~BIT(index);
-    tlb->span_local[write] |= (uint64_t)!t->global << index;
-}
-
-const struct tlb_range *tlb_span(const struct tlb *t, uint64_t linear, unsigned size, bool write)
-{
-    const struct tlb_range *r = &t->span[write][span_index(linear)];
-    return linear - r->start <= (size <= 8 ? r->limit : r->wide) ? r : NULL;
 }
 
 /* ---------------------------------------------------------------- entries */
@@ -245,18 +99,7 @@ static void entry_exchange(struct tlb *t, unsigned one, unsigned other)
     entry_drop(t, TLB_SPARE);
 }
 
-/* ---------------------------------------------------------------- filters */
-
-/* The fragments of a large page may be anywhere in the TLB: filters tell whether there are any. */
-enum { GIGANTIC_BITS = 30, ADDRESS_BITS = 63 };
-
-/* Which filter of a set, and which number there, stands for a page of 1 << BITS bytes at LINEAR.
- * PAE's 2 MiB apart, all large pages count as gigantic. */
-static unsigned large_filter(unsigned bits)
-{
-    return bits != REGION_BITS;
-}
-static const uint8_t large_bits[2] = {REGION_BITS, GIGANTIC_BITS};
+enum { ADDRESS_BITS = 63 };
 
 void tlb_forget_fetches(struct tlb *t)
 {
@@ -428,9 +271,9 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     if (large) {
         unsigned n = large_filter(t->bits);
         filter_add(p->tlb_set->large[n], linear, large_bits[n]);
-        if (e->read == page)
-            span_insert(p, tlb, linear, t, slot, false);
     }
+    if (e->read == page)
+        span_insert(p, tlb, linear, t, slot, false);
     if (p->no_write_tags || !data || !t->write || slot->info.flags & MEMORY_READONLY ||
         !slot_is_dirty(slot, t->gpa) || !slot_is_present(slot, t->gpa, true))
         return;
@@ -440,7 +283,7 @@ void tlb_insert(struct processor *p, struct tlb *tlb, uint64_t linear, enum acce
     atomic_thread_fence(memory_order_seq_cst);
     if (code_page_holds_code(p->memory, hva))
         e->write = dead;
-    else if (large && !slot->dirty)
+    else if (!slot->dirty)
         span_insert(p, tlb, linear, t, slot, true);
 }
 
@@ -454,7 +297,7 @@ void tlb_drop_write_tags(struct processor *p, const uint8_t *page)
             if (!t->filled)
                 continue;
             recent_drop_writes(t, page);
-            ranges_drop_host(t, t->span[1], TLB_SPANS, page);
+            spans_drop_writes(t, page);
             for (unsigned i = 0; i < TLB_ALL; i++) {
                 struct tlb_entry *e = &t->entry[i];
                 if (!page || e->host == (uintptr_t)page)
@@ -574,8 +417,7 @@ static void set_invalidate(struct processor *p, struct tlb_set *s, uint64_t line
                 entry_drop(t, i);
         }
         recent_drop(t, linear);
-        for (unsigned write = 0; write < 2; write++)
-            ranges_drop(t, &t->span[write][span_index(linear)], 1, linear);
+        spans_invalidate(t, linear);
         for (unsigned n = 0; n < ARRAY_SIZE(large_bits); n++) {
             unsigned bits = large_bits[n];
             if (!filter_has(s->large[n], linear, bits))

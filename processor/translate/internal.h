@@ -13,6 +13,7 @@
  *   lower.c         a block: liveness of flags, out-of-line code, instructions left to handlers
  *   lower-memory.c  addresses and the TLB check
  *   lower-group.c   accesses that share a check
+ *   lower-guess.c   where accesses will lead
  *   lower-copy.c    instructions that are emitted again as they are
  *   lower-flow.c    stack and branches
  *   lower-string.c  string instructions
@@ -291,6 +292,12 @@ struct group {
     const uint8_t *join;
 };
 
+/* Registers whose values are known if the block is about to run: see lower-guess.c. */
+struct guess {
+    uint32_t known;
+    uint64_t value[16];
+};
+
 struct lowering {
     struct emitter e;
     struct processor *p;
@@ -325,6 +332,7 @@ struct lowering {
     bool outside;      /* one of which this is */
     struct group groups[GROUPS_MAX];
     unsigned group_count;
+    struct guess guess;
 };
 
 /* Emits instruction l->i and returns true, or emits nothing of use and returns false: it is left to
@@ -433,6 +441,15 @@ void lower_group_cut(struct lowering *l);
 void lower_group_late(struct lowering *l, const struct late *late);
 /* Moves RSP by so many bytes more than was deferred, unless that is deferred, too. */
 void lower_move_stack(struct lowering *l, int32_t by);
+/* The general registers among I's operands and implicit ones, or those of them it writes. */
+uint32_t lower_registers(const struct insn *i, bool written);
+
+/* What registers hold before the block, and after I in it. */
+void lower_guess_begin(struct lowering *l);
+void lower_guess_after(struct lowering *l, const struct insn *i);
+/* The linear address of I's operand, if it can be guessed. */
+bool lower_guess_address(const struct lowering *l, const struct insn *i, uint64_t *linear);
+
 /* Instruction N of the block. */
 void lower_nth(struct lowering *l, unsigned n);
 /* The lowering of I, or NULL. */

@@ -23,8 +23,7 @@ static unsigned word(const struct lowering *l)
 
 /* ---------------------------------------------------------------- what instructions name */
 
-/* The general registers among I's operands and implicit ones, or those of them it writes. */
-static uint32_t registers(const struct insn *i, bool written)
+uint32_t lower_registers(const struct insn *i, bool written)
 {
     uint32_t set = written ? i->attr->implicit_written : i->attr->implicit_read;
     for (unsigned n = 0; n < ARRAY_SIZE(i->attr->operand); n++) {
@@ -225,7 +224,7 @@ static bool goes_on(const struct lowering *l, struct plan *p, const struct insn 
         p->shift += a->step;
         return !a->ends;
     }
-    uint32_t written = registers(i, true);
+    uint32_t written = lower_registers(i, true);
     for (unsigned r = 0; r < REG_NONE; r++) {
         int64_t by;
         if (!(written & BIT(r)) || !names_address(&p->address, r))
@@ -364,7 +363,7 @@ static bool wants_rsp(const struct group *g, unsigned n, const struct insn *i)
     if (access && i->attr->traits & TRAIT_STACK)
         return i->attr->op == OP_PUSH && i->mod3 && (i->rm & 15) == REG_RSP &&
                i->attr->operand[0].kind != OPERAND_IMM;
-    return (registers(i, false) | registers(i, true)) & BIT(REG_RSP) ||
+    return (lower_registers(i, false) | lower_registers(i, true)) & BIT(REG_RSP) ||
            (!access && names_address(i, REG_RSP));
 }
 

@@ -111,28 +111,53 @@ bool lower_effective(struct lowering *l, enum host_register to, unsigned size)
     return true;
 }
 
-/* Which recent entry serves the operand: the same for the same registers and page of displacements,
- * that is, for operands that tend to lie in one page.  0 is the stack's; the next are those of
- * addresses near a register, in the order in which compilers like them. */
-static unsigned recent_of(const struct insn *i)
+/* Which recent entry serves an operand.  0 is the stack's. */
+enum { RECENT_STACK, RECENT_NEAR, RECENT_OTHERS = 18 };
+
+/* In a kernel's code, by where the operand leads if that can be guessed: into the direct map, or
+ * the kernel's image (in the top 2 GiB). */
+enum { RECENT_WIDEST = RECENT_NEAR, RECENT_IMAGE, RECENT_KERNEL_NEAR };
+
+static int recent_of_guess(const struct lowering *l)
+{
+    const struct tlb_range *widest = &l->p->tlb->widest[0][TLB_DIRECT];
+    uint64_t linear;
+    if (!lower_guess_address(l, l->i, &linear))
+        return -1;
+    if (linear - widest->start <= widest->limit)
+        return RECENT_WIDEST;
+    if (tlb_part(linear) == TLB_IMAGE)
+        return RECENT_IMAGE;
+    return (linear ^ l->p->gpr[REG_RSP]) >> PAGE_BITS == 0 ? RECENT_STACK : -1;
+}
+
+/* By how the address is made: the same for the same registers and page of displacements, that is,
+ * for operands that tend to lie in one page.  Addresses near a register have their own, in the
+ * order in which compilers like them. */
+static unsigned recent_of(const struct lowering *l)
 {
     enum { REGISTERS = 16 };
-    static const uint8_t near[REGISTERS] = {
-        [REG_RSP] = 0, [REG_RDI] = 1, [REG_RBX] = 2,  [REG_RAX] = 3,
-        [REG_RBP] = 4, [REG_RDX] = 5, [REG_R12] = 6,  [REG_RSI] = 7,
-        [REG_RCX] = 8, [REG_R13] = 9, [REG_R14] = 10, [REG_R15] = 11,
-        [REG_R8] = 12, [REG_R9] = 13, [REG_R10] = 14, [REG_R11] = 15,
+    static const uint8_t order[REGISTERS] = {
+        [REG_RDI] = 0,  [REG_RBX] = 1, [REG_RAX] = 2, [REG_RBP] = 3,  [REG_RDX] = 4,
+        [REG_R12] = 5,  [REG_RSI] = 6, [REG_RCX] = 7, [REG_R13] = 8,  [REG_R14] = 9,
+        [REG_R15] = 10, [REG_R8] = 11, [REG_R9] = 12, [REG_R10] = 13, [REG_R11] = 14,
     };
+    const struct insn *i = l->i;
+    int guess = recent_of_guess(l);
+    if (guess >= 0)
+        return (unsigned)guess;
     uint32_t page = (uint32_t)((i->disp + (i->base == REG_CODE ? i->offset : 0)) >> PAGE_BITS);
-    if (i->index == REG_NONE && i->base < REGISTERS && (page == 0 || i->base == REG_RSP))
-        return near[i->base];
+    if (i->base == REG_RSP && i->index == REG_NONE)
+        return RECENT_STACK;
+    if (i->index == REG_NONE && i->base < REGISTERS && page == 0)
+        return (lower_is_fixed(l) ? RECENT_KERNEL_NEAR : RECENT_NEAR) + order[i->base];
     uint32_t key = (uint32_t)i->base * 37 + (uint32_t)i->index * 11 + page * 5;
-    return REGISTERS + key % (TLB_RECENT - REGISTERS);
+    return RECENT_OTHERS + key % (TLB_RECENT - RECENT_OTHERS);
 }
 
 void lower_choose_recent(struct lowering *l)
 {
-    l->recent = l->i->attr->traits & TRAIT_STACK ? 0 : recent_of(l->i);
+    l->recent = l->i->attr->traits & TRAIT_STACK ? RECENT_STACK : recent_of(l);
 }
 
 /* FS and GS of 32-bit code: what is not a segment of 4 GiB, and an access across its end, is left
@@ -184,7 +209,7 @@ bool lower_linear(struct lowering *l)
     if (!lower_effective(l, T0, 8))
         return false;
     lower_add_base(l);
-    l->recent = recent_of(l->i);
+    l->recent = recent_of(l);
     return true;
 }
 
@@ -250,6 +275,10 @@ static int32_t span_at(bool write)
 {
     return tlb_at(offsetof(struct tlb, span) + write * sizeof(((struct tlb *)0)->span[0]));
 }
+static int32_t widest_at(bool write)
+{
+    return tlb_at(offsetof(struct tlb, widest[write][TLB_DIRECT]));
+}
 
 /* Behind a stub's call of its thunk stand the jump back and, for a single access, its site. */
 enum { STUB_SITE = 5, STUB_END = 5 };
@@ -291,23 +320,36 @@ static void return_found(struct emitter *e, int32_t host)
     emit_byte(e, 0xc3); /* ret */
 }
 
-/* In a thunk: if there is a span or an entry for the linear address in T0, makes it the recent
- * entry that FRAME_SAVE points to, and returns as after a check.  What it emits next runs if there
- * is not. T0 is lost then. */
+/* In a thunk: T0 is the distance from the range at distance RANGE from T1, which has it: makes that
+ * the recent entry, and returns. */
+static void emit_found_range(struct emitter *e, int32_t range)
+{
+    begin_found(e);
+    for (int32_t at = 0; at < (int32_t)sizeof(struct tlb_range); at += 8)
+        emit_push_pop(e, T1, range + at, HOST_RAX, at);
+    return_found(e, RANGE(range, host));
+}
+
+/* In a thunk, T1 being FRAME_TLB: if there is a span or an entry for the linear address in T0,
+ * makes it the recent entry that FRAME_SAVE points to, and returns as after a check.  What it emits
+ * next runs if there is not.  T0 is lost then. */
 static void emit_search(struct emitter *e, unsigned size, bool write)
 {
     _Static_assert(sizeof(struct tlb_range) == 32 && TLB_SPANS == 64, "the index is made here");
-    int32_t span = span_at(write);
+    int32_t span = span_at(write), widest = widest_at(write);
+    compare_range(e, widest, size > 8);
+    uint8_t *not_widest = emit_jump_if(e, CC_A, NULL);
+    emit_found_range(e, widest);
+
+    emit_patch(not_widest, e->at);
+    emit_alu_load(e, ALU_ADD, T0, T1, RANGE(widest, start));
     emit_move(e, T1, T0);
     EMIT(e, 0x49, 0xc1, 0xeb, 16);            /* shr T1, 21 - 5 */
     EMIT(e, 0x41, 0x81, 0xe3, 0xe0, 7, 0, 0); /* and T1d, (TLB_SPANS - 1) << 5 */
     emit_alu_load(e, ALU_ADD, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     compare_range(e, span, size > 8);
     uint8_t *none = emit_jump_if(e, CC_A, NULL);
-    begin_found(e);
-    for (int32_t at = 0; at < (int32_t)sizeof(struct tlb_range); at += 8)
-        emit_push_pop(e, T1, span + at, HOST_RAX, at);
-    return_found(e, RANGE(span, host));
+    emit_found_range(e, span);
 
     emit_patch(none, e->at);
     emit_alu_load(e, ALU_ADD, T0, T1, RANGE(span, start));
@@ -327,6 +369,7 @@ uint8_t *lower_group_thunk(struct emitter *e, bool write)
 {
     uint8_t *start = e->at;
     emit_store(e, HOST_RSP, ABOVE + FRAME(FRAME_SAVE), T1);
+    emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     emit_search(e, GROUP_BYTES, write);
     emit_load(e, T1, HOST_RSP, ABOVE + FRAME(FRAME_TLB));
     EMIT(e, 0x48, 0x83, 0x04, 0x24, STUB_END, 0xc3); /* add qword [RSP], STUB_END; ret */

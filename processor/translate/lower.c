@@ -553,6 +553,8 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
     l.lives = live;
     find_live(&l, live);
 
+    lower_guess_begin(&l);
+
     tracer_begin(&l);
     tracer_part(&l, TRANSLATION_ENTRY);
     const uint8_t *entry = emit_entry(&l, live[0]);
@@ -563,6 +565,7 @@ void lower_block(struct processor *p, struct code_block *b, uint64_t linear)
         lower_group_before(&l);
         lower_nth(&l, l.n);
         lower_group_after(&l);
+        lower_guess_after(&l, &b->insn[l.n]);
     }
     const struct insn *last = &b->insn[b->count - 1];
     uint64_t traits = last->attr->traits;

@@ -20,13 +20,23 @@ static uint64_t handled(const struct guest *g, const char *name)
     return 0;
 }
 
-#define SWEPT 3000 /* pages, from 1 MiB on */
+#define SWEPT 3000 /* pages, from 2 MiB on */
+
+/* Makes the pages from 2 MiB on small ones, neighbours of which are never neighbours in memory. */
+static void scatter(struct guest *g)
+{
+    enum { FIRST = 1, TABLES = 6, AT = 0xf00000, ENTRIES = 512 };
+    for (uint64_t n = FIRST * ENTRIES; n < (FIRST + TABLES) * ENTRIES; n++)
+        guest_write(g, AT + 8 * (n - FIRST * ENTRIES), (n ^ 1) << PAGE_BITS | 0x67, 8);
+    for (unsigned n = 0; n < TABLES; n++)
+        guest_write(g, PAGE_TABLES + 0x2000 + 8 * (FIRST + n), AT + n * PAGE_BYTES + 7, 8);
+}
 
 /* Reads a byte of many pages, twice; writes ten times beside itself, and ten times over the end of
- * a page and of a large page; asks for the task register five times. */
+ * a page of a large one and over that of a small one; asks for the task register five times. */
 GUEST_CODE(64, code_misses,
            "mov $2, %edx\n"
-           "1: mov $0x100000, %ebx\n mov $3000, %ecx\n"
+           "1: mov $0x200000, %ebx\n mov $3000, %ecx\n"
            "2: mov (%rbx), %al\n add $4096, %ebx\n dec %ecx\n jnz 2b\n dec %edx\n jnz 1b\n"
            "mov $10, %ecx\n 3: mov %ecx, 0x8f00\n dec %ecx\n jnz 3b\n"
            "mov $10, %ecx\n 4: mov %rcx, 0xaffd\n mov %rcx, 0x3ffffd\n dec %ecx\n jnz 4b\n"
@@ -34,6 +44,7 @@ GUEST_CODE(64, code_misses,
 static void test_kinds(void)
 {
     struct guest *g = translated(GUEST(64, code_misses), 1, false);
+    scatter(g);
     guest_halts(g);
     struct processor_translator_counts n = counts(g);
     uint64_t sum = 0;

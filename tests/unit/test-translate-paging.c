@@ -215,6 +215,104 @@ static void test_large(void)
     }
 }
 
+/* ---------------------------------------------------------------- neighbours */
+
+/* Three regions from 8 MiB on that are neighbours in memory: a large page, a page table of small
+ * ones, another large page. */
+enum {
+    NEAR = 0x800000,
+    NEAR_FRAME = 0x400000,
+    NEAR_TABLE = 0xf00000,
+    NEAR_ENTRIES = PAGE_TABLES + 0x2000 + 8 * (NEAR >> 21),
+};
+static uint64_t small_entry(unsigned n)
+{
+    return NEAR_TABLE + 8 * n;
+}
+static struct guest *neighbours(struct guest *g, uint64_t global)
+{
+    for (unsigned n = 0; n < 512; n++)
+        guest_write(g, small_entry(n), (NEAR_FRAME + 0x200000 + n * PAGE_BYTES) | 0x67 | global, 8);
+    guest_write(g, NEAR_ENTRIES, NEAR_FRAME | 0xe7 | global, 8);
+    guest_write(g, NEAR_ENTRIES + 8, NEAR_TABLE | 0x67, 8);
+    guest_write(g, NEAR_ENTRIES + 16, (NEAR_FRAME + 0x400000) | 0xe7 | global, 8);
+    g->p->gpr[REG_RBX] = NEAR;
+    g->p->gpr[REG_RSI] = small_entry(5);
+    g->p->gpr[REG_RDI] = NEAR_ENTRIES + 16;
+    g->p->gpr[REG_RAX] = g->p->gpr[REG_RDX] = g->p->gpr[REG_R8] = 0;
+    g->p->cr4 |= CR4_PGE;
+    processor_state_changed(g->p);
+    return g;
+}
+
+/* A small page and a large one behind the first are led elsewhere and back, again and again, and
+ * invalidated: the large one by another of its addresses. */
+GUEST_CODE(64, code_neighbours,
+           "mov $200, %ecx\n"
+           "1: add (%rbx), %rax\n add 0x204000(%rbx), %rax\n add 0x205000(%rbx), %rdx\n"
+           "   add 0x203000(%rbx), %rax\n add 0x206000(%rbx), %rax\n add 0x5ff000(%rbx), %r8\n"
+           "   mov %rcx, 0x205008(%rbx)\n mov %rcx, 0x5ff008(%rbx)\n"
+           "   xorl $0x8000, (%rsi)\n invlpg 0x205000(%rbx)\n"
+           "   xorl $0x600000, (%rdi)\n invlpg 0x401000(%rbx)\n invlpg 0x204000(%rbx)\n dec %ecx\n "
+           "jnz 1b\n hlt");
+static void test_neighbours(gconstpointer global)
+{
+    enum { SMALL = NEAR_FRAME + 0x205000, LARGE = NEAR_FRAME + 0x5ff000 };
+    for (unsigned threshold = 0; threshold < 3; threshold++) {
+        struct guest *g = GUEST(64, code_neighbours);
+        if (threshold)
+            translated(g, threshold, false);
+        neighbours(g, GPOINTER_TO_UINT(global));
+        guest_write(g, NEAR_FRAME, 3, 8);
+        guest_write(g, SMALL - 0x2000, 7, 8);
+        guest_write(g, SMALL - 0x1000, 20, 8);
+        guest_write(g, SMALL + 0x1000, 100, 8);
+        guest_write(g, SMALL, 1, 8);
+        guest_write(g, SMALL ^ 0x8000, 1000, 8);
+        guest_write(g, LARGE, 5, 8);
+        guest_write(g, LARGE ^ 0x600000, 5000, 8);
+        guest_halts(g);
+        g_assert_cmpuint(g->p->gpr[REG_RAX], ==, 200 * 130);
+        g_assert_cmpuint(g->p->gpr[REG_RDX], ==, 100 * 1001);
+        g_assert_cmpuint(g->p->gpr[REG_R8], ==, 100 * 5005);
+        g_assert_cmpuint(guest_read(g, SMALL + 8, 8), ==, 2);
+        g_assert_cmpuint(guest_read(g, (SMALL ^ 0x8000) + 8, 8), ==, 1);
+        g_assert_cmpuint(guest_read(g, LARGE + 8, 8), ==, 2);
+        g_assert_cmpuint(guest_read(g, (LARGE ^ 0x600000) + 8, 8), ==, 1);
+        guest_free(g);
+    }
+}
+
+/* What is known of pages does not speak for neighbours that were not accessed or not written yet,
+ * or that may not be written. */
+GUEST_CODE(64, code_neighbours_rights,
+           "mov $50, %ecx\n"
+           "1: mov (%rbx), %rax\n mov 0x204000(%rbx), %rax\n mov 0x206000(%rbx), %rax\n"
+           "   mov %rax, (%rbx)\n mov %rax, 0x204000(%rbx)\n dec %ecx\n jnz 1b\n"
+           "mov 0x209000(%rbx), %rdx\n mov %rdx, 0x207000(%rbx)\n"
+           "mov %rdx, 0x20d000(%rbx)\n hlt");
+static void test_neighbours_rights(gconstpointer global)
+{
+    for (unsigned threshold = 0; threshold < 3; threshold++) {
+        struct guest *g = GUEST(64, code_neighbours_rights);
+        const uint8_t fault[] = {0x48, 0x89, 0x93, 0x00, 0xd0, 0x20, 0x00};
+        uint64_t offset = 0;
+        while (memcmp(g->ram + CODE + offset, fault, sizeof(fault)))
+            offset++;
+        if (threshold)
+            translated(g, threshold, false);
+        neighbours(g, GPOINTER_TO_UINT(global));
+        guest_write(g, small_entry(13), guest_read(g, small_entry(13), 8) & ~2ull, 8);
+        guest_write(g, small_entry(9), guest_read(g, small_entry(9), 8) & ~0x60ull, 8);
+        guest_write(g, small_entry(7), guest_read(g, small_entry(7), 8) & ~0x40ull, 8);
+        guest_faults_with(g, VECTOR_PF, offset, 3);
+        g_assert_cmphex(g->p->cr2, ==, NEAR + 0x20d000);
+        g_assert_cmphex(guest_read(g, small_entry(9), 8) & 0x60, ==, 0x20);
+        g_assert_cmphex(guest_read(g, small_entry(7), 8) & 0x60, ==, 0x60);
+        guest_free(g);
+    }
+}
+
 /* ---------------------------------------------------------------- requests of other threads */
 
 static gpointer kick_soon(gpointer data)
@@ -267,6 +365,15 @@ int main(int argc, char **argv)
     g_test_add_data_func("/translate-paging/kick/pages", code_spin_pages, test_kick);
     g_test_add_data_func("/translate-paging/kick/indirect", code_spin_indirect, test_kick);
     g_test_add_func("/translate-paging/large", test_large);
+    for (unsigned global = 0; global < 2; global++) {
+        gpointer bit = GUINT_TO_POINTER(global * 0x100);
+        g_test_add_data_func(global ? "/translate-paging/neighbours/global"
+                                    : "/translate-paging/neighbours/local",
+                             bit, test_neighbours);
+        g_test_add_data_func(global ? "/translate-paging/neighbours-rights/global"
+                                    : "/translate-paging/neighbours-rights/local",
+                             bit, test_neighbours_rights);
+    }
     g_test_add_data_func("/translate-paging/kick/return", code_spin_return, test_kick);
     g_test_add_data_func("/translate-paging/kick/call", code_spin_call, test_kick);
     g_test_add_data_func("/translate-paging/kick/iret", code_spin_iret, test_kick);
