@@ -257,7 +257,8 @@ struct tlb {
     struct tlb_range recent_write[TLB_RECENT], recent_read[TLB_RECENT];
     struct tlb_range span[2][TLB_SPANS]; /* [1] to write */
     struct tlb_range widest[2][TLB_PARTS]; /* of those of global pages */
-    uint64_t span_local[2];              /* those that are not global: a bit for each */
+    uint64_t span_local[2]; /* those that are not global: a bit for each */
+    unsigned span_wait;     /* misses until they are looked for again */
     /* Behind the entries that an address chooses from stand those that gave way to others lately.
      */
     struct tlb_entry entry[TLB_ALL];

@@ -31,6 +31,13 @@ static inline void filter_add(uint64_t *filter, uint64_t linear, unsigned bits)
     filter[n / 64] |= BIT(n % 64);
 }
 
+/* Nothing that has this bit is left. */
+static inline void filter_remove(uint64_t *filter, uint64_t linear, unsigned bits)
+{
+    unsigned n = filter_bit(linear, bits);
+    filter[n / 64] &= ~BIT(n % 64);
+}
+
 static inline bool filter_has(const uint64_t *filter, uint64_t linear, unsigned bits)
 {
     unsigned n = filter_bit(linear, bits);

@@ -107,10 +107,17 @@ void jumps_drop(struct jump_cache *j, uint64_t linear, unsigned bits)
     _Static_assert(JUMP_ENTRIES % PAGE_BYTES == 0, "whole pages");
     uint64_t first = bits == PAGE_BITS ? jump_index(j, linear) & ~PAGE_OFFSET_MASK : 0;
     uint64_t last = bits == PAGE_BITS ? first + PAGE_OFFSET_MASK : j->mask;
+    bool others = false;
     for (uint64_t n = first; n <= last; n++) {
-        if ((key_linear(j->entry[n].linear) ^ linear) >> bits == 0)
+        uint64_t key = key_linear(j->entry[n].linear);
+        if ((key ^ linear) >> bits == 0)
             empty_entry(j, (unsigned)n);
+        else if (bits == REGION_BITS && j->block[n])
+            others |= filter_bit(key, bits) == filter_bit(linear, bits);
     }
+    /* Whoever goes on invalidating the region need not have this done again. */
+    if (bits == REGION_BITS && !others)
+        filter_remove(j->regions, linear, bits);
 }
 
 const uint8_t *jumps_find(struct processor *p, uint64_t linear)

@@ -9,6 +9,9 @@
 enum { SMALL_STEPS = 16 };
 /* Of a span, each way: so long does looking at the slot's bitmaps take. */
 #define SPAN_MOST BIT(29)
+/* Once all were dropped, so many are not looked for: who drops them all the time makes no use of
+ * them. */
+enum { SPAN_WAIT = 8 };
 
 /* ---------------------------------------------------------------- ranges */
 
@@ -142,6 +145,7 @@ void spans_empty(struct tlb *t)
     ranges_clear(t, t->widest[0], TLB_PARTS);
     ranges_clear(t, t->widest[1], TLB_PARTS);
     t->span_local[0] = t->span_local[1] = 0;
+    t->span_wait = SPAN_WAIT;
 }
 
 void spans_drop_local(struct tlb *t)
@@ -206,6 +210,10 @@ void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear, const st
     bool large = t->bits != PAGE_BITS, local = !t->global;
     if (range_has(span, linear, hva))
         return;
+    if (tlb->span_wait) {
+        tlb->span_wait--;
+        return;
+    }
     if (!local && range_has(widest, linear, hva)) {
         *span = *widest;
     } else {

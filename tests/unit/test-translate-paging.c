@@ -249,7 +249,9 @@ static struct guest *neighbours(struct guest *g, uint64_t global)
  * invalidated: the large one by another of its addresses. */
 GUEST_CODE(64, code_neighbours,
            "mov $200, %ecx\n"
-           "1: add (%rbx), %rax\n add 0x204000(%rbx), %rax\n add 0x205000(%rbx), %rdx\n"
+           "1: lea 0x1000(%rbx), %rbp\n mov $16, %r9d\n"
+           "2: mov (%rbp), %r10\n mov %r10, (%rbp)\n add $0x1000, %rbp\n dec %r9d\n jnz 2b\n"
+           "   add (%rbx), %rax\n add 0x204000(%rbx), %rax\n add 0x205000(%rbx), %rdx\n"
            "   add 0x203000(%rbx), %rax\n add 0x206000(%rbx), %rax\n add 0x5ff000(%rbx), %r8\n"
            "   mov %rcx, 0x205008(%rbx)\n mov %rcx, 0x5ff008(%rbx)\n"
            "   xorl $0x8000, (%rsi)\n invlpg 0x205000(%rbx)\n"
@@ -286,27 +288,28 @@ static void test_neighbours(gconstpointer global)
 /* What is known of pages does not speak for neighbours that were not accessed or not written yet,
  * or that may not be written. */
 GUEST_CODE(64, code_neighbours_rights,
-           "mov $50, %ecx\n"
-           "1: mov (%rbx), %rax\n mov 0x204000(%rbx), %rax\n mov 0x206000(%rbx), %rax\n"
+           "mov $50, %ecx\n lea 0x1000(%rbx), %rbp\n"
+           "1: mov (%rbp), %rax\n mov %rax, (%rbp)\n add $0x1000, %rbp\n"
+           "   mov (%rbx), %rax\n mov 0x204000(%rbx), %rax\n mov 0x206000(%rbx), %rax\n"
            "   mov %rax, (%rbx)\n mov %rax, 0x204000(%rbx)\n dec %ecx\n jnz 1b\n"
            "mov 0x209000(%rbx), %rdx\n mov %rdx, 0x207000(%rbx)\n"
-           "mov %rdx, 0x20d000(%rbx)\n hlt");
+           "mov %rdx, 0x202000(%rbx)\n hlt");
 static void test_neighbours_rights(gconstpointer global)
 {
     for (unsigned threshold = 0; threshold < 3; threshold++) {
         struct guest *g = GUEST(64, code_neighbours_rights);
-        const uint8_t fault[] = {0x48, 0x89, 0x93, 0x00, 0xd0, 0x20, 0x00};
+        const uint8_t fault[] = {0x48, 0x89, 0x93, 0x00, 0x20, 0x20, 0x00};
         uint64_t offset = 0;
         while (memcmp(g->ram + CODE + offset, fault, sizeof(fault)))
             offset++;
         if (threshold)
             translated(g, threshold, false);
         neighbours(g, GPOINTER_TO_UINT(global));
-        guest_write(g, small_entry(13), guest_read(g, small_entry(13), 8) & ~2ull, 8);
+        guest_write(g, small_entry(2), guest_read(g, small_entry(2), 8) & ~2ull, 8);
         guest_write(g, small_entry(9), guest_read(g, small_entry(9), 8) & ~0x60ull, 8);
         guest_write(g, small_entry(7), guest_read(g, small_entry(7), 8) & ~0x40ull, 8);
         guest_faults_with(g, VECTOR_PF, offset, 3);
-        g_assert_cmphex(g->p->cr2, ==, NEAR + 0x20d000);
+        g_assert_cmphex(g->p->cr2, ==, NEAR + 0x202000);
         g_assert_cmphex(guest_read(g, small_entry(9), 8) & 0x60, ==, 0x20);
         g_assert_cmphex(guest_read(g, small_entry(7), 8) & 0x60, ==, 0x60);
         guest_free(g);
