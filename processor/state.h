@@ -255,10 +255,11 @@ struct tlb {
      * here first.  Invalidations take them along.  What is near the beginning of those for reading
      * it reaches with distances of 8 bits. */
     struct tlb_range recent_write[TLB_RECENT], recent_read[TLB_RECENT];
-    struct tlb_range span[2][TLB_SPANS]; /* [1] to write */
-    struct tlb_range widest[2][TLB_PARTS]; /* of those of global pages */
-    uint64_t span_local[2]; /* those that are not global: a bit for each */
-    unsigned span_wait;     /* misses until they are looked for again */
+    struct tlb_range span[2][TLB_SPANS];   /* [1] to write */
+    struct tlb_range widest[2][TLB_PARTS]; /* of those of large pages and global ones */
+    bool widest_local[2][TLB_PARTS];       /* one has a page that is not global */
+    uint64_t span_local[2];                /* those that are not global: a bit for each */
+    unsigned span_wait;                    /* misses until they are looked for again */
     /* Behind the entries that an address chooses from stand those that gave way to others lately.
      */
     struct tlb_entry entry[TLB_ALL];

@@ -300,7 +300,8 @@ uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, s
     return fault;
 }
 
-enum { ENTRIES = 512 };
+/* Entries of a table; and tables that are looked through, each way. */
+enum { ENTRIES = 512, TABLES_MOST = 32 };
 
 /* What entries of neighbours are compared by. */
 struct alike {
@@ -350,11 +351,12 @@ static bool table_is_alike(const struct alike *a, uint64_t e, uint64_t expected)
 static unsigned count_alike(const struct alike *a, const uint64_t *leaf, ptrdiff_t step,
                             unsigned most, uint64_t expected, uint64_t distance, bool directory)
 {
+    unsigned tables = directory ? TABLES_MOST : 0;
     for (unsigned n = 0; n < most; n++) {
         leaf += step;
         expected += distance;
         uint64_t e = __atomic_load_n(leaf, __ATOMIC_RELAXED);
-        if (!is_alike(a, e, expected) && !(directory && table_is_alike(a, e, expected)))
+        if (!is_alike(a, e, expected) && !(tables-- && table_is_alike(a, e, expected)))
             return n;
     }
     return most;

@@ -154,6 +154,10 @@ void spans_drop_local(struct tlb *t)
         for (uint64_t left = t->span_local[write]; left; left &= left - 1)
             range_clear(t, &t->span[write][__builtin_ctzll(left)]);
         t->span_local[write] = 0;
+        for (unsigned part = 0; part < TLB_PARTS; part++) {
+            if (t->widest_local[write][part])
+                range_clear(t, &t->widest[write][part]);
+        }
     }
 }
 
@@ -207,24 +211,31 @@ void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear, const st
     unsigned index = span_index(linear);
     struct tlb_range *span = &tlb->span[write][index];
     struct tlb_range *widest = &tlb->widest[write][tlb_part(linear)];
+    bool *widest_local = &tlb->widest_local[write][tlb_part(linear)];
     bool large = t->bits != PAGE_BITS, local = !t->global;
-    if (range_has(span, linear, hva))
+    /* Programs' small pages are dropped one by one. */
+    bool wide = large || !local;
+    if (!p->translator || range_has(span, linear, hva))
         return;
     if (tlb->span_wait) {
         tlb->span_wait--;
         return;
     }
-    if (!local && range_has(widest, linear, hva)) {
+    if (wide && range_has(widest, linear, hva)) {
         *span = *widest;
+        local |= *widest_local;
     } else {
         struct tlb_range found = find_span(p, linear, t, slot, write), both;
-        if (!local && range_join(&found, widest, &both)) {
+        if (wide && range_join(&found, widest, &both)) {
             note_large(p->tlb_set, &found, t->bits);
             *widest = found = both;
+            *widest_local = local |= *widest_local;
         } else if (large) {
             note_large(p->tlb_set, &found, t->bits);
-            if (!local && range_size(&found) > range_size(widest))
+            if (range_size(&found) > range_size(widest)) {
                 *widest = found;
+                *widest_local = local;
+            }
         } else {
             if (range_join(&found, span, &both)) {
                 found = both;
@@ -241,6 +252,8 @@ void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear, const st
 
 const struct tlb_range *tlb_span(const struct tlb *t, uint64_t linear, unsigned size, bool write)
 {
-    const struct tlb_range *r = &t->span[write][span_index(linear)];
+    const struct tlb_range *r = &t->widest[write][tlb_part(linear)];
+    if (linear - r->start > r->wide)
+        r = &t->span[write][span_index(linear)];
     return linear - r->start <= (size <= 8 ? r->limit : r->wide) ? r : NULL;
 }

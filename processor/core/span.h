@@ -27,7 +27,7 @@ void spans_drop_writes(struct tlb *t, const uint8_t *page);
 void spans_invalidate(struct tlb *t, uint64_t linear);
 
 /* P's TLB is filled at LINEAR with what T and SLOT allow, to read or to write: makes the span
- * around it.  Without T->leaf it knows nothing of neighbours. */
+ * around it, for translations.  Without T->leaf it knows nothing of neighbours. */
 void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear, const struct translation *t,
                  struct slot *slot, bool write);
 
