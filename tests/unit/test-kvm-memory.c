@@ -289,6 +289,41 @@ static void host_faults(const struct kvm_engine *e)
     test_vm_free(t);
 }
 
+/* Memory that is there does not speak for what follows in the same slot: what may not be touched,
+ * and a file that ends before. */
+static void host_faults_behind(const struct kvm_engine *e)
+{
+    if (may_only_emulate(e))
+        return;
+    for (unsigned with_file = 0; with_file < 2; with_file++) {
+        struct test_vm *t = test_vm_new(e, 1, false);
+        uint8_t *memory = map(3 * PAGE, PROT_READ | PROT_WRITE);
+        int file = memfd_create("test", 0);
+        if (with_file)
+            g_assert_true(mmap(memory + PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                               file, 0) != MAP_FAILED);
+        else
+            mprotect(memory + PAGE, PAGE, PROT_READ);
+        CHECK(set_slot(t, 1, 0, SLOT_GPA, 3 * PAGE, memory), 0);
+        TEST_START(t, long, touch_code);
+        struct kvm_regs regs = test_regs(t);
+        regs.rbx = SLOT_GPA;
+        regs.rcx = SLOT_GPA + PAGE;
+        regs.rsi = SLOT_GPA + 2 * PAGE;
+        regs.rdi = SLOT_GPA;
+        CHECK(test_vcpu(t, KVM_SET_REGS, &regs), 0);
+        expect_fault(t, SLOT_GPA + PAGE);
+        g_assert_cmphex(test_regs(t).rip, ==, TEST_CODE + 3);
+        if (with_file)
+            g_assert_cmpint(ftruncate(file, PAGE), ==, 0);
+        else
+            mprotect(memory, 3 * PAGE, PROT_READ | PROT_WRITE);
+        test_run(t, KVM_EXIT_HLT);
+        close(file);
+        test_vm_free(t);
+    }
+}
+
 /* Code, page tables and descriptor tables that are not there. */
 static void host_faults_of_the_processor(const struct kvm_engine *e)
 {
@@ -503,6 +538,7 @@ int main(int argc, char **argv)
         {"ring-scribbled", ring_scribbled},
         {"initially-set", initially_set},
         {"host-faults", host_faults},
+        {"host-faults-behind", host_faults_behind},
         {"host-faults-of-the-processor", host_faults_of_the_processor},
         {"host-fault-in-delivery", host_fault_in_delivery},
         {"pre-fault", pre_fault},

@@ -246,25 +246,28 @@ static struct guest *neighbours(struct guest *g, uint64_t global)
 }
 
 /* A small page and a large one behind the first are led elsewhere and back, again and again, and
- * invalidated: the large one by another of its addresses. */
+ * invalidated: the large one by another of its addresses, or both by loading CR3. */
+#define NEIGHBOURS_LOOP(small, large)                                                              \
+    "mov $200, %ecx\n"                                                                             \
+    "1: lea 0x1000(%rbx), %rbp\n mov $16, %r9d\n"                                                  \
+    "2: mov (%rbp), %r10\n mov %r10, (%rbp)\n add $0x1000, %rbp\n dec %r9d\n jnz 2b\n"             \
+    "   add (%rbx), %rax\n add 0x204000(%rbx), %rax\n add 0x205000(%rbx), %rdx\n"                  \
+    "   add 0x203000(%rbx), %rax\n add 0x206000(%rbx), %rax\n add 0x5ff000(%rbx), %r8\n"           \
+    "   mov %rcx, 0x205008(%rbx)\n mov %rcx, 0x5ff008(%rbx)\n"                                     \
+    "   xorl $0x8000, (%rsi)\n" small "   xorl $0x600000, (%rdi)\n" large                          \
+    "   dec %ecx\n jnz 1b\n hlt"
 GUEST_CODE(64, code_neighbours,
-           "mov $200, %ecx\n"
-           "1: lea 0x1000(%rbx), %rbp\n mov $16, %r9d\n"
-           "2: mov (%rbp), %r10\n mov %r10, (%rbp)\n add $0x1000, %rbp\n dec %r9d\n jnz 2b\n"
-           "   add (%rbx), %rax\n add 0x204000(%rbx), %rax\n add 0x205000(%rbx), %rdx\n"
-           "   add 0x203000(%rbx), %rax\n add 0x206000(%rbx), %rax\n add 0x5ff000(%rbx), %r8\n"
-           "   mov %rcx, 0x205008(%rbx)\n mov %rcx, 0x5ff008(%rbx)\n"
-           "   xorl $0x8000, (%rsi)\n invlpg 0x205000(%rbx)\n"
-           "   xorl $0x600000, (%rdi)\n invlpg 0x401000(%rbx)\n invlpg 0x204000(%rbx)\n dec %ecx\n "
-           "jnz 1b\n hlt");
-static void test_neighbours(gconstpointer global)
+           NEIGHBOURS_LOOP("invlpg 0x205000(%rbx)\n",
+                           "invlpg 0x401000(%rbx)\n invlpg 0x204000(%rbx)\n"));
+GUEST_CODE(64, code_neighbours_reload, NEIGHBOURS_LOOP("mov %cr3, %r11\n", "mov %r11, %cr3\n"));
+static void run_neighbours(const uint8_t *code, const uint8_t *end, uint64_t global)
 {
     enum { SMALL = NEAR_FRAME + 0x205000, LARGE = NEAR_FRAME + 0x5ff000 };
     for (unsigned threshold = 0; threshold < 3; threshold++) {
-        struct guest *g = GUEST(64, code_neighbours);
+        struct guest *g = guest_64(code, end);
         if (threshold)
             translated(g, threshold, false);
-        neighbours(g, GPOINTER_TO_UINT(global));
+        neighbours(g, global);
         guest_write(g, NEAR_FRAME, 3, 8);
         guest_write(g, SMALL - 0x2000, 7, 8);
         guest_write(g, SMALL - 0x1000, 20, 8);
@@ -283,6 +286,14 @@ static void test_neighbours(gconstpointer global)
         g_assert_cmpuint(guest_read(g, (LARGE ^ 0x600000) + 8, 8), ==, 1);
         guest_free(g);
     }
+}
+static void test_neighbours(gconstpointer global)
+{
+    run_neighbours(code_neighbours, code_neighbours_end, GPOINTER_TO_UINT(global));
+}
+static void test_neighbours_reload(void)
+{
+    run_neighbours(code_neighbours_reload, code_neighbours_reload_end, 0);
 }
 
 /* What is known of pages does not speak for neighbours that were not accessed or not written yet,
@@ -368,6 +379,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/translate-paging/kick/pages", code_spin_pages, test_kick);
     g_test_add_data_func("/translate-paging/kick/indirect", code_spin_indirect, test_kick);
     g_test_add_func("/translate-paging/large", test_large);
+    g_test_add_func("/translate-paging/neighbours/reload", test_neighbours_reload);
     for (unsigned global = 0; global < 2; global++) {
         gpointer bit = GUINT_TO_POINTER(global * 0x100);
         g_test_add_data_func(global ? "/translate-paging/neighbours/global"
