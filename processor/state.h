@@ -260,6 +260,7 @@ struct tlb {
     bool widest_local[2][TLB_PARTS];       /* one has a page that is not global */
     uint64_t span_local[2];                /* those that are not global: a bit for each */
     unsigned span_wait;                    /* misses until they are looked for again */
+    unsigned span_debt;                    /* for looking: see span.c */
     /* Behind the entries that an address chooses from stand those that gave way to others lately.
      */
     struct tlb_entry entry[TLB_ALL];

@@ -7,8 +7,12 @@
 
 /* Small pages of programs that are looked at each way: they change often. */
 enum { SMALL_STEPS = 16 };
-/* Of a span, each way: so long does looking at the slot's bitmaps take. */
+/* Of a span, each way. */
 #define SPAN_MOST BIT(29)
+/* Looking for long spans takes time, and may be in vain where memory comes page by page: each look
+ * at a slot's bitmaps makes a debt, which misses pay back, and no span is looked for while it is
+ * too high. */
+enum { LOOKS_PER_MISS = 32, SPAN_DEBT = 65536 };
 /* Once all were dropped, so many are not looked for: who drops them all the time makes no use of
  * them. */
 enum { SPAN_WAIT = 8 };
@@ -54,6 +58,7 @@ struct run {
     struct memory *memory;
     struct slot *slot;
     bool write;
+    unsigned looks; /* so far */
 };
 
 static bool run_has(const struct run *r, uint64_t at)
@@ -74,9 +79,9 @@ static bool run_has_all(const struct run *r, uint64_t at)
 
 enum { RUN_STEPS = 64 }; /* pages that are looked at one by one, each way */
 
-static uint64_t run_end(const struct run *r, uint64_t at, uint64_t limit)
+static uint64_t run_end(struct run *r, uint64_t at, uint64_t limit)
 {
-    for (unsigned steps = 0; at < limit && steps < RUN_STEPS;) {
+    for (unsigned steps = 0; at < limit && steps < RUN_STEPS; r->looks++) {
         if (at % RUN_BYTES == 0 && limit - at >= RUN_BYTES && run_has_all(r, at)) {
             at += RUN_BYTES;
         } else if (run_has(r, at)) {
@@ -89,9 +94,9 @@ static uint64_t run_end(const struct run *r, uint64_t at, uint64_t limit)
     return at;
 }
 
-static uint64_t run_begin(const struct run *r, uint64_t at, uint64_t limit)
+static uint64_t run_begin(struct run *r, uint64_t at, uint64_t limit)
 {
-    for (unsigned steps = 0; at > limit && steps < RUN_STEPS;) {
+    for (unsigned steps = 0; at > limit && steps < RUN_STEPS; r->looks++) {
         if (at % RUN_BYTES == 0 && at - limit >= RUN_BYTES && run_has_all(r, at - RUN_BYTES)) {
             at -= RUN_BYTES;
         } else if (run_has(r, at - PAGE_BYTES)) {
@@ -109,11 +114,11 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* The span around the page at LINEAR, as T and SLOT have it. */
+/* The span around the page at LINEAR, as T and SLOT have it; adds to *LOOKS. */
 static struct tlb_range find_span(struct processor *p, uint64_t linear, const struct translation *t,
-                                  struct slot *slot, bool write)
+                                  struct slot *slot, bool write, unsigned *looks)
 {
-    struct run run = {p->memory, slot, write};
+    struct run run = {p->memory, slot, write, 0};
     uint64_t page = linear & ~PAGE_OFFSET_MASK, inside = page & (BIT(t->bits) - 1);
     uint64_t at = (t->gpa & ~PAGE_OFFSET_MASK) - slot->info.gpa, left = slot->info.size - at;
     unsigned before, after;
@@ -123,6 +128,7 @@ static struct tlb_range find_span(struct processor *p, uint64_t linear, const st
     uint64_t above = ((uint64_t)(after + 1) << t->bits) - inside;
     uint64_t low = run_begin(&run, at, at - below);
     uint64_t high = run_end(&run, at + PAGE_BYTES, at + least(above, least(left, SPAN_MOST)));
+    *looks += run.looks;
     return (struct tlb_range){
         .start = page - (at - low),
         .limit = high - low - 8,
@@ -217,15 +223,16 @@ void span_insert(struct processor *p, struct tlb *tlb, uint64_t linear, const st
     bool wide = large || !local;
     if (!p->translator || range_has(span, linear, hva))
         return;
-    if (tlb->span_wait) {
-        tlb->span_wait--;
+    tlb->span_debt -= tlb->span_debt < LOOKS_PER_MISS ? tlb->span_debt : LOOKS_PER_MISS;
+    if (tlb->span_wait || tlb->span_debt > SPAN_DEBT) {
+        tlb->span_wait -= tlb->span_wait > 0;
         return;
     }
     if (wide && range_has(widest, linear, hva)) {
         *span = *widest;
         local |= *widest_local;
     } else {
-        struct tlb_range found = find_span(p, linear, t, slot, write), both;
+        struct tlb_range found = find_span(p, linear, t, slot, write, &tlb->span_debt), both;
         if (wide && range_join(&found, widest, &both)) {
             note_large(p->tlb_set, &found, t->bits);
             *widest = found = both;

@@ -190,6 +190,7 @@ void tlb_allocate(struct processor *p)
                                      : c == TLB_SLOW ? &jumps[JUMPS_SLOW]
                                                      : &jumps[JUMPS_SUPERVISOR];
             sets[i].class[c].recent_used = true;
+            sets[i].class[c].span_debt = 0;
             tlb_empty(&sets[i].class[c]);
         }
         sets[i].key = TLB_KEY_NONE;
