@@ -334,9 +334,9 @@ struct translation {
 uint32_t mmu_walk(struct processor *p, uint64_t linear, enum access_kind kind, struct access_as as,
                   struct translation *t);
 /* How many entries before and after T's, MOST of each at most, map the pages (or for large ones as
- * many small ones) before and after its page to what is before and after that in physical memory, so that who may read (WRITE: or write)
- * that page may do so there as well.  All of them have been accessed (and written), so a processor
- * may have them in its TLB. */
+ * many small ones) before and after its page to what is before and after that in physical memory,
+ * so that who may read (WRITE: or write) that page may do so there as well.  All of them have been
+ * accessed (and written), so a processor may have them in its TLB. */
 void mmu_neighbours(struct processor *p, const struct translation *t, bool write, unsigned most,
                     unsigned *before, unsigned *after);
 

@@ -31,9 +31,10 @@ static bool value_of(const struct lowering *l, unsigned r, uint64_t *value)
 static bool effective(const struct lowering *l, const struct insn *i, uint64_t *address)
 {
     uint64_t base, index;
-    bool known = value_of(l, i->base, &base) & value_of(l, i->index, &index);
+    if (i->addrsize != 8 || !value_of(l, i->base, &base) || !value_of(l, i->index, &index))
+        return false;
     *address = base + (index << i->scale) + (uint64_t)i->disp;
-    return known && i->addrsize == 8;
+    return true;
 }
 
 bool lower_guess_address(const struct lowering *l, const struct insn *i, uint64_t *linear)
