@@ -103,6 +103,7 @@ void lower_end_shadow(struct lowering *l, bool live)
     if (live)
         lower_save_flags(l);
     emit_load(&l->e, T1, HOST_RSP, FRAME(FRAME_P));
+    l->t1_known = l->t1_tlb = false; /* whatever the instruction in the shadow left there */
     alu_field(l, ALU_AND, FIELD(interruptibility), ~BLOCKING_BY_STI);
     if (live)
         lower_load_flags(l);
