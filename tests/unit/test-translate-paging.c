@@ -296,6 +296,23 @@ static void test_neighbours_reload(void)
     run_neighbours(code_neighbours_reload, code_neighbours_reload_end, 0);
 }
 
+/* A check behind STI's shadow goes by the TLB, too: it sees the page led elsewhere. */
+GUEST_CODE(64, code_behind_shadow,
+           "mov $200, %ecx\n"
+           "1: cli\n sti\n mov (%rbx), %rax\n add (%rsp), %rdx\n cli\n"
+           "   xorl $0x8000, (%rsi)\n invlpg (%rsp)\n dec %ecx\n jnz 1b\n hlt");
+static void test_behind_shadow(void)
+{
+    enum { SMALL = NEAR_FRAME + 0x205000 };
+    struct guest *g = neighbours(translated(GUEST(64, code_behind_shadow), 1, false), 0);
+    guest_write(g, SMALL, 1, 8);
+    guest_write(g, SMALL ^ 0x8000, 1000, 8);
+    g->p->gpr[REG_RSP] = NEAR + 0x205000;
+    guest_halts(g);
+    g_assert_cmpuint(g->p->gpr[REG_RDX], ==, 100 * 1001);
+    guest_free(g);
+}
+
 /* What is known of pages does not speak for neighbours that were not accessed or not written yet,
  * or that may not be written. */
 GUEST_CODE(64, code_neighbours_rights,
@@ -379,6 +396,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/translate-paging/kick/pages", code_spin_pages, test_kick);
     g_test_add_data_func("/translate-paging/kick/indirect", code_spin_indirect, test_kick);
     g_test_add_func("/translate-paging/large", test_large);
+    g_test_add_func("/translate-paging/behind-shadow", test_behind_shadow);
     g_test_add_func("/translate-paging/neighbours/reload", test_neighbours_reload);
     for (unsigned global = 0; global < 2; global++) {
         gpointer bit = GUINT_TO_POINTER(global * 0x100);
