@@ -59,7 +59,7 @@ static bool is_anonymous(const struct slot *s)
 
 static void mark_all(struct slot *s)
 {
-    for (uint64_t n = 0; n < ALIGN_UP(s->info.size >> PAGE_BITS, 64) / 64; n++) {
+    for (size_t n = 0; n < bitmap_words(s->info.size); n++) {
         atomic_store(&s->present[0][n], UINT64_MAX);
         atomic_store(&s->present[1][n], UINT64_MAX);
     }

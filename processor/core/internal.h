@@ -20,6 +20,12 @@ struct slot {
     _Atomic unsigned surveys; /* of the slot as a whole, so far */
 };
 
+/* Words of a bitmap for a slot of SIZE bytes: a bit for each page. */
+static inline size_t bitmap_words(uint64_t size)
+{
+    return (size_t)((size >> PAGE_BITS) + 63) / 64;
+}
+
 /* Immutable once published, but for the contents of the dirty bitmaps. */
 struct slot_table {
     unsigned count;

@@ -91,11 +91,6 @@ static struct slot *table_by_id(const struct slot_table *t, uint32_t id)
     return NULL;
 }
 
-static size_t bitmap_words(uint64_t size)
-{
-    return (size_t)((size >> PAGE_BITS) + 63) / 64;
-}
-
 /* One bit a page: those of OLD, if it is not NULL, else all INITIAL. */
 static _Atomic uint64_t *bitmap_new(uint64_t size, const _Atomic uint64_t *old, uint64_t initial)
 {

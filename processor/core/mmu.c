@@ -238,25 +238,38 @@ static bool walk_once(struct walk *w, struct translation *t, uint32_t *fault)
     }
 }
 
+/* Bits that are reserved in the entries of four levels, whatever they map. */
+static uint64_t always_reserved(const struct processor *p)
+{
+    return ((BIT(52) - 1) & ~(BIT(p->phys_bits) - 1)) | (p->msr.efer & EFER_NXE ? 0 : PTE_NX);
+}
+
+/* Entries of 8 bytes at GPA, if they are in memory that is known to be there; or NULL. */
+static const uint64_t *entries_at(struct processor *p, uint64_t gpa)
+{
+    const struct slot *slot = processor_slot_at(p, gpa);
+    if (!slot || !slot_is_present(slot, gpa, false))
+        return NULL;
+    return (const uint64_t *)(slot->info.hva + (gpa - slot->info.gpa));
+}
+
 /* The walk in the ordinary case: four levels, whose tables are in RAM and marked as accessed, and
  * nothing to fault about.  False, with nothing done: walk_once has the rest. */
 static bool walk_quick(struct walk *w, struct translation *t)
 {
     struct processor *p = w->p;
     const uint64_t mask = physical_mask(p);
-    const uint64_t reserved =
-        ((BIT(52) - 1) & ~(BIT(p->phys_bits) - 1)) | (p->msr.efer & EFER_NXE ? 0 : PTE_NX);
+    const uint64_t reserved = always_reserved(p);
     uint64_t table = p->cr3 & mask;
     if (!(p->mode & MODE_LONG) || p->cr4 & CR4_LA57)
         return false;
     w->rights = PTE_RW | PTE_US;
     for (unsigned level = 4, shift = 39;; level--, shift -= 9) {
         uint64_t gpa = table + (w->linear >> shift & 511) * 8;
-        const struct slot *slot = processor_slot_at(p, gpa);
-        if (!slot || !slot_is_present(slot, gpa, false))
+        const uint64_t *at = entries_at(p, gpa);
+        if (!at)
             return false;
-        const uint8_t *hva = slot->info.hva + (gpa - slot->info.gpa);
-        uint64_t e = __atomic_load_n((const uint64_t *)hva, __ATOMIC_ACQUIRE);
+        uint64_t e = __atomic_load_n(at, __ATOMIC_ACQUIRE);
         if ((e & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || e & reserved)
             return false;
         w->rights &= e | ~(PTE_RW | PTE_US);
@@ -274,7 +287,7 @@ static bool walk_quick(struct walk *w, struct translation *t)
             .gpa = (e & mask & ~inside) | (w->linear & inside),
             .global = e & PTE_G && p->cr4 & CR4_PGE,
             .bits = shift,
-            .leaf = (const uint64_t *)hva,
+            .leaf = at,
             .read = may(w, FOR_READ),
             .write = may(w, FOR_WRITE) && e & PTE_D,
             .fetch = may(w, FOR_FETCH),
@@ -330,15 +343,12 @@ static bool is_alike(const struct alike *a, uint64_t e, uint64_t expected)
 static bool table_is_alike(const struct alike *a, uint64_t e, uint64_t expected)
 {
     uint64_t gpa = e & physical_mask(a->p), needed = PTE_P | PTE_A | (expected & PTE_US);
-    const uint64_t reserved =
-        ((BIT(52) - 1) & ~(BIT(a->p->phys_bits) - 1)) | (a->p->msr.efer & EFER_NXE ? 0 : PTE_NX);
     needed |= a->write ? PTE_RW : 0;
-    if ((e & needed) != needed || e & (PTE_PS | reserved))
+    if ((e & needed) != needed || e & (PTE_PS | always_reserved(a->p)))
         return false;
-    const struct slot *slot = processor_slot_at(a->p, gpa);
-    if (!slot || !slot_is_present(slot, gpa, false))
+    const uint64_t *table = entries_at(a->p, gpa);
+    if (!table)
         return false;
-    const uint64_t *table = (const uint64_t *)(slot->info.hva + (gpa - slot->info.gpa));
     for (unsigned n = 0; n < ENTRIES; n++) {
         if (!is_alike(a, __atomic_load_n(&table[n], __ATOMIC_RELAXED),
                       (expected & ~PTE_PS) + n * PAGE_BYTES))
