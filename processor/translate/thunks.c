@@ -43,24 +43,62 @@ static void status_move(struct emitter *e, unsigned opcode, unsigned r)
                                  .disp = offsetof(struct processor, status)});
 }
 
-/* Moves all vector registers and MXCSR between the host and struct processor, in RBP. */
-static void move_vectors(struct emitter *e, bool store)
+/* Where bits from HALF * 128 on of vector register N are in struct processor. */
+static int32_t vector_at(unsigned n, unsigned half)
+{
+    return (int32_t)(offsetof(struct processor, vector.ymm) +
+                     sizeof(((struct vector_state *)0)->ymm[0]) * n + 16 * half);
+}
+
+/* Moves all vector registers between the host and struct processor, in RBP: 128 bits of each, or
+ * with AVX 256. */
+static void move_vectors(struct emitter *e, bool store, bool avx)
+{
+    for (unsigned n = 0; n < 16; n++) /* movups, or vmovups of YMM */
+        emit_op(e, &(struct host_op){.vex = avx,
+                                     .vex_l = avx,
+                                     .map = MAP_0F,
+                                     .opcode = store ? 0x11 : 0x10,
+                                     .has_modrm = true,
+                                     .reg = (uint8_t)n,
+                                     .memory = true,
+                                     .rm = HOST_RBP,
+                                     .disp = vector_at(n, 0)});
+}
+
+static void store_vectors(struct emitter *e)
 {
     bool avx = processor_has_feature(FEATURE_AVX);
-    for (unsigned n = 0; n < 16; n++) /* movups, or vmovups of YMM */
-        emit_op(e, &(struct host_op){
-                       .vex = avx,
-                       .vex_l = avx,
-                       .map = MAP_0F,
-                       .opcode = store ? 0x11 : 0x10,
-                       .has_modrm = true,
-                       .reg = (uint8_t)n,
-                       .memory = true,
-                       .rm = HOST_RBP,
-                       .disp = (int32_t)(offsetof(struct processor, vector.ymm) +
-                                         sizeof(((struct vector_state *)0)->ymm[0]) * n)});
-    if (store && avx)
+    move_vectors(e, true, avx);
+    if (avx)
         EMIT(e, 0xc5, 0xf8, 0x77); /* vzeroupper: C may use SSE */
+}
+
+/* Upper halves that are all zero, as they mostly are, are made so by VZEROUPPER: loaded as zeros
+ * they would count as in use, and each SSE instruction would wait for what its destination held
+ * before, to keep that half. */
+static void load_vectors(struct emitter *e)
+{
+    if (!processor_has_feature(FEATURE_AVX)) {
+        move_vectors(e, false, false);
+        return;
+    }
+    for (unsigned n = 0; n < 16; n++) /* vmovups xmm0, [upper]; vorps xmm0, xmm0, [upper] */
+        emit_op(e, &(struct host_op){.vex = true,
+                                     .map = MAP_0F,
+                                     .opcode = n ? 0x56 : 0x10,
+                                     .has_modrm = true,
+                                     .memory = true,
+                                     .rm = HOST_RBP,
+                                     .disp = vector_at(n, 1)});
+    EMIT(e, 0xc4, 0xe2, 0x79, 0x17, 0xc0); /* vptest xmm0, xmm0 */
+    uint8_t *zero = emit_jump_if(e, CC_Z, NULL);
+    move_vectors(e, false, true);
+    uint8_t *done = emit_jump(e, NULL);
+    emit_patch(zero, e->at);
+    EMIT(e, 0xc5, 0xf8, 0x77); /* vzeroupper */
+    move_vectors(e, false, false);
+    emit_patch(done, e->at);
 }
 
 /* LDMXCSR (2) or STMXCSR (3). */
@@ -87,11 +125,12 @@ static void emit_vectors(struct emitter *e, bool store)
                                  .disp = FRAME(FRAME_VECTOR),
                                  .immediates = 1});
     uint8_t *over = emit_jump_if(e, CC_Z, NULL);
-    move_vectors(e, store);
     if (store) {
+        store_vectors(e);
         move_mxcsr(e, 3, HOST_RBP, guest);
         move_mxcsr(e, 2, HOST_RSP, FRAME(FRAME_MXCSR));
     } else {
+        load_vectors(e);
         move_mxcsr(e, 2, HOST_RBP, guest);
     }
     emit_patch(over, e->at);

@@ -398,6 +398,42 @@ static void test_x87_exceptions(void)
     guest_free(expected);
 }
 
+/* ---------------------------------------------------------------- SSE and AVX registers */
+
+/* Upper halves stay what they are where SSE code runs, whichever of them are zero. */
+GUEST_CODE(64, code_halves,
+           "mov $9, %ecx\n 1: paddq %xmm1, %xmm0\n paddq %xmm15, %xmm14\n str %eax\n"
+           "paddq %xmm0, %xmm8\n dec %ecx\n jnz 1b\n hlt");
+static void set_halves(struct guest *g, unsigned in_use, bool lower)
+{
+    for (unsigned n = 0; n < 16; n++) {
+        uint64_t *q = g->p->vector.ymm[n].q;
+        q[0] = lower ? n + 1 : 0;
+        q[1] = lower ? ~q[0] : 0;
+        q[2] = q[3] = 0;
+        if (n == in_use)
+            q[2 + n % 2] = 5;
+    }
+}
+static void test_halves(void)
+{
+    for (unsigned n = 0; n < 2 * 17; n++) {
+        unsigned in_use = n / 2; /* 16: none */
+        struct guest *expected = GUEST_X87(code_halves);
+        set_halves(expected, in_use, n % 2);
+        guest_halts(expected);
+        struct guest *g = translated(GUEST_X87(code_halves), 1, false);
+        set_halves(g, in_use, n % 2);
+        guest_halts(g);
+        check_same(expected, g);
+        g_assert_cmphex(g->p->vector.ymm[14].q[0], ==, n % 2 ? 15 + 9 * 16 : 0);
+        if (in_use < 16)
+            g_assert_cmphex(g->p->vector.ymm[in_use].q[2 + in_use % 2], ==, 5);
+        guest_free(g);
+        guest_free(expected);
+    }
+}
+
 /* ---------------------------------------------------------------- strings and bits */
 
 /* Repetitions of 0 to 90 elements over pages that are not in the TLB, some of which cross a page,
@@ -660,6 +696,7 @@ int main(int argc, char **argv)
     g_test_add_func("/translate/32", test_32);
     g_test_add_func("/translate/32-gs-limit", test_gs_limit);
     g_test_add_func("/translate/x87-exceptions", test_x87_exceptions);
+    g_test_add_func("/translate/halves", test_halves);
     g_test_add_func("/translate/groups", test_groups);
     g_test_add_func("/translate/many", test_many);
     g_test_add_func("/translate/group-faults", test_group_faults);
