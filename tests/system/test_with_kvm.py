@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
+CLIENT = HERE / "kvm-client"
 
 CASES = ["devices", "two-vms", "mapping", "descriptors", "close-order", "fork", "exec",
          "signal-thread", "cancel", "unmapped", "signal-process", "signal-timer", "signal-jump", "signal-mask",
@@ -27,7 +28,7 @@ def with_kvm(trapeze, *command, timeout=120, **options):
 def client(tmp_path_factory):
     program = tmp_path_factory.mktemp("client") / "kvm-client"
     subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-pthread",
-                    "-I", HERE.parent.parent, HERE / "kvm-client.c", "-o", program], check=True)
+                    "-I", HERE.parent.parent, *CLIENT.glob("*.c"), "-o", program], check=True)
     return program
 
 
@@ -38,7 +39,7 @@ def test_client(trapeze, client, case):
 
 
 def test_every_case_of_the_client_runs():
-    source = (HERE / "kvm-client.c").read_text()
+    source = (CLIENT / "main.c").read_text()
     assert re.findall(r'^    \{"([a-z-]+)", case_', source, re.M) == [*CASES, "translator"]
 
 
