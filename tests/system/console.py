@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import struct
 import subprocess
 import tempfile
@@ -24,8 +25,11 @@ LINE_MAX = 900  # busybox's line editor takes 1024
 
 
 def take_terminal():
-    """In the child: its standard input becomes its controlling terminal."""
+    """In the child: its standard input becomes its controlling terminal, and signals do what they do in a
+    new session. A shell that runs the tests in the background has SIGINT and SIGQUIT ignored."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Guest:
