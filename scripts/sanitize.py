@@ -16,10 +16,10 @@ import time
 
 from run_tests import ROOT, Tally, run_system, run_unit, unit_tests
 
-# What has threads: kvm/, with its irqchip, and machine/, with its devices.  `engines` and `machine`
+# What has threads: kvm/, with its irqchip, and machine/, with its devices.  `engine-events` and `machine`
 # hold guests with two vCPUs.
-THREADED = ["irqchip", "kvm", "kvm-cpu", "kvm-memory", "kvm-paravirt", "engines", "pci", "virtio", "virtio-blk", "virtio-net",
-            "boot", "machine", "machine-run"]
+THREADED = ["irqchip", "kvm", "kvm-cpu", "kvm-memory", "kvm-paravirt", "engines", "engine-events", "pci",
+            "virtio", "virtio-blk", "virtio-net", "boot", "machine", "machine-run"]
 
 # Sanitizers slow the tests down by so much at most.
 SLOWER = 6

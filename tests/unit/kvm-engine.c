@@ -395,6 +395,18 @@ void test_run(struct test_vm *t, uint32_t exit_reason)
     g_assert_cmpuint(t->run[0]->exit_reason, ==, exit_reason);
 }
 
+uint32_t test_pio_written(struct test_vm *t, uint16_t port, unsigned size)
+{
+    uint32_t value = 0;
+    test_run(t, KVM_EXIT_IO);
+    g_assert_cmpuint(t->run[0]->io.direction, ==, KVM_EXIT_IO_OUT);
+    g_assert_cmpuint(t->run[0]->io.port, ==, port);
+    g_assert_cmpuint(t->run[0]->io.size, ==, size);
+    g_assert_cmpuint(t->run[0]->io.count, ==, 1);
+    memcpy(&value, TEST_PIO_DATA(t), size);
+    return value;
+}
+
 struct kvm_regs test_regs(struct test_vm *t)
 {
     struct kvm_regs regs;

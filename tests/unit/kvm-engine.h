@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The same KVM tests on Linux's /dev/kvm and on kvm/, interpreting and translating.  A small VM of RAM at 0, guests
- * assembled inside the test, and calls that return what ioctl would: >= 0 or -errno.
+ * The same KVM tests on Linux's /dev/kvm and on kvm/, interpreting and translating.  A small VM of
+ * RAM at 0, guests assembled inside the test, and calls that return what ioctl would: >= 0 or
+ * -errno.
  */
 #ifndef TRAPEZE_TESTS_KVM_ENGINE_H
 #define TRAPEZE_TESTS_KVM_ENGINE_H
@@ -20,7 +21,7 @@ struct kvm_engine {
     struct kvm_file *(*open)(void); /* NULL: not there */
     long (*ioctl)(struct kvm_file *f, unsigned long request, unsigned long argument,
                   struct kvm_file **created);
-    void *(*mmap)(struct kvm_file *f, size_t length, uint64_t offset); /* NULL and errno */
+    void *(*mmap)(struct kvm_file *f, size_t length, uint64_t offset);        /* NULL and errno */
     long (*read)(struct kvm_file *f, void *to, size_t size, uint64_t offset); /* pread */
     void (*close)(struct kvm_file *f);
     /* Makes KVM_RUN of VCPU in THREAD return -EINTR soon. */
@@ -94,6 +95,10 @@ void test_gate(struct test_vm *t, unsigned vector, uint64_t handler);
 /* KVM_RUN of vCPU 0 until it returns something other than -EINTR or -EAGAIN, which must be
  * EXIT_REASON. */
 void test_run(struct test_vm *t, uint32_t exit_reason);
+/* Of vCPU 0's KVM_EXIT_IO. */
+#define TEST_PIO_DATA(t) ((uint8_t *)(t)->run[0] + (t)->run[0]->io.data_offset)
+/* Runs vCPU 0 to a port write, which must be one of SIZE bytes to PORT; returns its value. */
+uint32_t test_pio_written(struct test_vm *t, uint16_t port, unsigned size);
 struct kvm_regs test_regs(struct test_vm *t);
 
 #endif

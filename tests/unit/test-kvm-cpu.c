@@ -309,8 +309,7 @@ static void user_space_msrs(const struct kvm_engine *e)
     g_assert_cmphex(t->run[0]->msr.index, ==, 0xdeadbeef);
     t->run[0]->msr.data = 0x11223344;
     expect_port(t, 0x10);
-    g_assert_cmphex(*(uint32_t *)((uint8_t *)t->run[0] + t->run[0]->io.data_offset), ==,
-                    0x11223344);
+    g_assert_cmphex(*(uint32_t *)(TEST_PIO_DATA(t)), ==, 0x11223344);
     start_rdmsr(t, 0xdeadbeef);
     test_run(t, KVM_EXIT_X86_RDMSR);
     t->run[0]->msr.error = 1;

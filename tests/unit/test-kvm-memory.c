@@ -517,7 +517,7 @@ static void string_input_cut(const struct kvm_engine *e)
     regs.rcx = 8;
     CHECK(test_vcpu(t, KVM_SET_REGS, &regs), 0);
     test_run(t, KVM_EXIT_IO);
-    memcpy((uint8_t *)t->run[0] + t->run[0]->io.data_offset, "abcdefgh", 8);
+    memcpy(TEST_PIO_DATA(t), "abcdefgh", 8);
     regs = test_regs(t);
     g_assert_cmpuint(regs.rcx, ==, 8);
     if (is_ours(e)) { /* "KVM isn't required to play nice" */

@@ -173,7 +173,7 @@ static int32_t send_ipi(struct test_vm *t, uint64_t low, uint64_t high, uint64_t
     CHECK(test_vcpu(t, KVM_SET_REGS, &regs), 0);
     test_run(t, KVM_EXIT_IO);
     int32_t result;
-    memcpy(&result, (uint8_t *)t->run[0] + t->run[0]->io.data_offset, sizeof(result));
+    memcpy(&result, TEST_PIO_DATA(t), sizeof(result));
     return result;
 }
 
@@ -294,7 +294,7 @@ static void eoi_by_memory(const struct kvm_engine *e)
         CHECK(test_vm(t, KVM_SIGNAL_MSI, &msi), 1);
         test_run(t, KVM_EXIT_IO);
         uint32_t offered;
-        memcpy(&offered, (uint8_t *)t->run[0] + t->run[0]->io.data_offset, sizeof(offered));
+        memcpy(&offered, TEST_PIO_DATA(t), sizeof(offered));
         g_assert_cmpuint(offered, ==, 1);
         g_assert_false(isr_has(t, 0x41)); /* ended, without an access to the LAPIC */
         test_run(t, KVM_EXIT_IO);

@@ -3,9 +3,9 @@
  * A program that uses /dev/kvm as other people's do, for test_with_kvm.py: `kvm-client CASE`.  Exit
  * status 0: all was as Linux's KVM has it.  It passes on a /dev/kvm of Linux's, too.
  *
- *   main.c     the cases
- *   signals.c  those in which KVM_RUN is ended from outside
- *   guest.c    a guest with one vCPU
+ *   main.c         the cases
+ *   interrupted.c  those in which KVM_RUN is ended from outside
+ *   guest.c        a guest with one vCPU
  */
 #ifndef TRAPEZE_TEST_KVM_CLIENT_H
 #define TRAPEZE_TEST_KVM_CLIENT_H
@@ -60,7 +60,7 @@ static const uint8_t code_count[] = {
     0xeb, 0xf9,                   /* jmp again */
 };
 
-/* A guest with 64 KiB of memory and a vCPU in real mode at CODE, where CODE of SIZE bytes is. */
+/* A guest of GUEST_BYTES with a vCPU in real mode, about to run the SIZE bytes of CODE. */
 void guest_new(struct guest *g, const uint8_t *code, size_t size);
 void guest_free(struct guest *g);
 /* How far a guest with code_count has counted. */
@@ -70,7 +70,7 @@ void wait_running(const struct guest *g);
 /* KVM_RUN, which returns 0 with exit REASON. */
 void run_to(struct guest *g, uint32_t reason);
 
-/* signals.c */
+/* interrupted.c */
 void case_signal_thread(void);
 void case_cancel(void);
 void case_unmapped(void);
